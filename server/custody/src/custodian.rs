@@ -1,0 +1,36 @@
+use holdfast_wire::{Algorithm, KeyUri, PublicKey, Sealed, Secret};
+
+use crate::{Custody, Error};
+
+/// One authenticated connection to one place that holds keys. May block; may be neither `Send` nor
+/// `Sync`: it is made, called and dropped on its own thread. It keeps no queue, deadline, policy or log.
+pub trait Custodian {
+    /// Finds the key and says what it can do, its public half, and the evidence of custody its token
+    /// gives. [`Error::KeyNotFound`], [`Error::KeyAmbiguous`]; never the first of several.
+    fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error>;
+
+    /// Opens `sealed` inside the token: one native command. [`Error::Unsupported`] rather than
+    /// emulated. Whatever is wrong with the ciphertext is [`Error::Rejected`].
+    fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error>;
+
+    /// Would the token answer? Cheap, touches no key.
+    fn probe(&mut self) -> Result<Health, Error>;
+}
+
+/// A token that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What it says it is, for the log: "SoftHSM v2, serial 1a2b…, firmware 2.6".
+    pub token: String,
+}
+
+/// What a token says of one of its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// The public half; symmetric keys have none.
+    pub public: Option<PublicKey>,
+    /// What the token can do with it by a native command.
+    pub algorithms: Vec<Algorithm>,
+    /// Where it came from and whether it can leave.
+    pub custody: Custody,
+}

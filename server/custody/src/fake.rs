@@ -1,0 +1,261 @@
+//! A custodian in memory, for tests: real keys, real operations, and faults that a test can switch on.
+//!
+//! It is also the template of the next backend: the shape of [`Fake`]'s three methods, in that order,
+//! is what a new crate beside `backends/pkcs11` starts from. It is behind the feature `fake`, which no
+//! released binary has.
+
+#![allow(clippy::expect_used, clippy::panic)] // a test's own token: what fails here fails the test
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::agreement;
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::rsa::{
+    KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
+};
+use holdfast_wire::{Algorithm, Curve, KeyUri, OaepHash, PublicKey, Sealed, Secret};
+
+use crate::{Custodian, Custody, Error, Health, KeyInfo};
+
+/// A token in memory. Clones are the same token, as two connections to one HSM are.
+#[derive(Clone, Default)]
+pub struct FakeToken(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Vec<(KeyUri, Arc<FakeKey>)>,
+    fault: Option<Fault>,
+    generation: u64,
+    calls: BTreeMap<&'static str, usize>,
+}
+
+/// What a test can have the token do instead of answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Every call blocks until the fault is lifted.
+    Hangs,
+    /// Calls and new connections fail.
+    Dead,
+    /// `open` rejects everything, as some HSMs do when they are broken; `probe` fails.
+    Broken,
+    /// Calls panic, as a backend with a fault of its own does.
+    Panics,
+    /// The PIN is refused at connect.
+    RefusesPin,
+}
+
+struct FakeKey {
+    private: Private,
+    info: KeyInfo,
+}
+
+enum Private {
+    Rsa(OaepPrivateDecryptingKey),
+    Ec(Curve, agreement::PrivateKey),
+}
+
+impl FakeToken {
+    /// A token without keys.
+    pub fn new() -> FakeToken {
+        FakeToken::default()
+    }
+
+    /// Makes an RSA-2048 key inside the token.
+    pub fn generate_rsa(&self, uri: &str) -> PublicKey {
+        let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).expect("RSA key generation");
+        let spki: PublicKeyX509Der<'_> = key.public_key().as_der().expect("SPKI");
+        let public = PublicKey::from_der(spki.as_ref()).expect("SPKI of our own");
+        let private = Private::Rsa(OaepPrivateDecryptingKey::new(key).expect("OAEP key"));
+        self.insert(
+            uri,
+            private,
+            public,
+            vec![Algorithm::RsaOaep, Algorithm::RsaOaep256],
+        )
+    }
+
+    /// Makes an EC key inside the token.
+    pub fn generate_ec(&self, uri: &str, curve: Curve) -> PublicKey {
+        let key = agreement::PrivateKey::generate(ecdh(curve)).expect("EC key generation");
+        let point = key.compute_public_key().expect("public point");
+        let public = PublicKey::ec(curve, point.as_ref()).expect("a point");
+        self.insert(
+            uri,
+            Private::Ec(curve, key),
+            public,
+            vec![Algorithm::EcdhEsA256Kw],
+        )
+    }
+
+    /// Has the token state another custody of a key.
+    pub fn set_custody(&self, uri: &str, custody: &Custody) {
+        let uri: KeyUri = uri.parse().expect("a key URI");
+        let mut state = self.0.state();
+        for (_, key) in state.keys.iter_mut().filter(|(known, _)| *known == uri) {
+            let key = Arc::get_mut(key).expect("set_custody comes before the first connection");
+            key.info.custody = custody.clone();
+        }
+    }
+
+    /// Switches a fault on, or lifts it.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.0.state().fault = fault;
+        self.0.woken.notify_all();
+    }
+
+    /// Ends every connection there is: the next call on each finds it dead.
+    pub fn restart(&self) {
+        self.0.state().generation += 1;
+    }
+
+    /// How often "connect", "describe", "open" or "probe" was called.
+    pub fn calls(&self, name: &str) -> usize {
+        self.0.state().calls.get(name).copied().unwrap_or(0)
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
+        let state = self.0.enter("connect")?;
+        if state.fault == Some(Fault::RefusesPin) {
+            return Err(Error::PinRefused("the token refused its PIN".into()));
+        }
+        Ok(Box::new(Fake {
+            token: self.clone(),
+            generation: state.generation,
+        }))
+    }
+
+    fn insert(
+        &self,
+        uri: &str,
+        private: Private,
+        public: PublicKey,
+        algorithms: Vec<Algorithm>,
+    ) -> PublicKey {
+        let custody = Custody {
+            sensitive: Some(true),
+            always_sensitive: Some(true),
+            extractable: Some(false),
+            never_extractable: Some(true),
+            local: Some(true),
+            evidence: vec![("origin".into(), "made in memory by a test".into())],
+        };
+        let info = KeyInfo {
+            public: Some(public.clone()),
+            algorithms,
+            custody,
+        };
+        let uri = uri.parse().expect("a key URI");
+        self.0
+            .state()
+            .keys
+            .push((uri, Arc::new(FakeKey { private, info })));
+        public
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the call and plays the fault that is on.
+    fn enter(&self, call: &'static str) -> Result<MutexGuard<'_, State>, Error> {
+        let mut state = self.state();
+        *state.calls.entry(call).or_default() += 1;
+        while state.fault == Some(Fault::Hangs) {
+            state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        match state.fault {
+            Some(Fault::Dead) => Err(Error::Unavailable("the token is gone".into())),
+            Some(Fault::Panics) => panic!("a backend's own fault"),
+            Some(Fault::Broken) if call == "open" => Err(Error::Rejected),
+            Some(Fault::Broken) if call == "probe" => Err(Error::Unavailable("the token is broken".into())),
+            _ => Ok(state),
+        }
+    }
+}
+
+/// One connection.
+struct Fake {
+    token: FakeToken,
+    generation: u64,
+}
+
+impl Custodian for Fake {
+    fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
+        Ok(self.find("describe", uri)?.info.clone())
+    }
+
+    fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error> {
+        let key = self.find("open", uri)?;
+        match (&key.private, sealed) {
+            (Private::Rsa(key), Sealed::RsaOaep { hash, ciphertext }) => {
+                let algorithm = match hash {
+                    OaepHash::Sha1 => &OAEP_SHA1_MGF1SHA1,
+                    OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
+                };
+                let mut plaintext = vec![0; key.min_output_size()];
+                let opened = key
+                    .decrypt(algorithm, ciphertext, &mut plaintext, None)
+                    .map_err(|_| Error::Rejected)?;
+                Ok(Secret::copy_of(opened))
+            }
+            (
+                Private::Ec(curve, key),
+                Sealed::Ecdh {
+                    curve: theirs,
+                    ephemeral,
+                },
+            ) if curve == theirs => {
+                let peer = agreement::UnparsedPublicKey::new(ecdh(*curve), ephemeral);
+                agreement::agree(key, peer, Error::Rejected, |z| Ok(Secret::copy_of(z)))
+            }
+            (Private::Ec(..), Sealed::Ecdh { .. }) => Err(Error::Rejected),
+            (Private::Rsa(_), _) => Err(Error::Unsupported("anything but RSA-OAEP")),
+            (Private::Ec(..), _) => Err(Error::Unsupported("anything but ECDH")),
+        }
+    }
+
+    fn probe(&mut self) -> Result<Health, Error> {
+        drop(self.enter("probe")?);
+        Ok(Health {
+            token: "a token in memory".into(),
+        })
+    }
+}
+
+impl Fake {
+    fn enter(&self, call: &'static str) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.token.0.enter(call)?;
+        if state.generation != self.generation {
+            return Err(Error::Unavailable("the session is closed".into()));
+        }
+        Ok(state)
+    }
+
+    fn find(&self, call: &'static str, uri: &KeyUri) -> Result<Arc<FakeKey>, Error> {
+        let state = self.enter(call)?;
+        let mut found = state.keys.iter().filter(|(known, _)| uri.is_token_of(known));
+        match (found.next(), found.count()) {
+            (None, _) => Err(Error::KeyNotFound),
+            (Some((_, key)), 0) => Ok(key.clone()),
+            (Some(_), others) => Err(Error::KeyAmbiguous(others + 1)),
+        }
+    }
+}
+
+fn ecdh(curve: Curve) -> &'static agreement::Algorithm {
+    match curve {
+        Curve::P256 => &agreement::ECDH_P256,
+        Curve::P384 => &agreement::ECDH_P384,
+        Curve::P521 => &agreement::ECDH_P521,
+    }
+}

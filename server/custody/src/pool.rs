@@ -1,0 +1,286 @@
+//! The worker pool of one token: threads that each own a connection, a bounded queue before them.
+//!
+//! A place is taken before a job queues and is given back when the token has answered, not when the
+//! caller leaves: a hung token fills its own queue and nothing else. Threads of its own, because a
+//! shared pool of blocking threads would be eaten by one hung HSM.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use holdfast_wire::{KeyUri, Sealed, Secret};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::{Custodian, Error, Health, KeyInfo, Requirement};
+
+/// Makes a connection, on the thread that will use it.
+pub type Connect = dyn Fn() -> Result<Box<dyn Custodian>, Error> + Send + Sync;
+
+/// How large a pool is and how patient.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Threads, each with its own connection.
+    pub workers: usize,
+    /// Jobs that may wait while every worker is busy.
+    pub queue: usize,
+    /// How long one answer may take, waiting included. A request's own deadline may be earlier.
+    pub timeout: Duration,
+}
+
+/// Places of a pool, for status and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Threads.
+    pub workers: usize,
+    /// Jobs waiting or running.
+    pub taken: usize,
+    /// Jobs that may wait or run.
+    pub places: usize,
+}
+
+/// The way to one token. Dropping it lets idle workers end; a worker inside a token's call ends when
+/// the token answers.
+pub struct Pool {
+    jobs: Sender<Job>,
+    places: Arc<Semaphore>,
+    settings: Settings,
+}
+
+/// First wait after a failed connection, doubled up to the last: a token that is down is not stormed
+/// with logins by every request.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(5);
+
+impl Pool {
+    /// Starts the workers. They connect when the first job comes.
+    pub fn start(name: &str, settings: Settings, connect: Arc<Connect>) -> std::io::Result<Pool> {
+        let (jobs, queue) = crossbeam_channel::unbounded();
+        let gate = Arc::new(Gate {
+            connect,
+            closed: Mutex::new(None),
+        });
+        for number in 0..settings.workers {
+            let (queue, gate) = (queue.clone(), gate.clone());
+            std::thread::Builder::new()
+                .name(format!("{name}#{number}"))
+                .spawn(move || {
+                    Worker {
+                        queue,
+                        gate,
+                        live: None,
+                    }
+                    .run()
+                })?;
+        }
+        let places = settings.workers + settings.queue;
+        Ok(Pool {
+            jobs,
+            places: Arc::new(Semaphore::new(places)),
+            settings,
+        })
+    }
+
+    /// [`Custodian::describe`], freshly from the token, and the custody asked for.
+    pub async fn describe(
+        &self,
+        uri: &KeyUri,
+        required: Requirement,
+        deadline: Instant,
+    ) -> Result<KeyInfo, Error> {
+        let uri = uri.clone();
+        self.call(deadline, move |live| live.vet(&uri, required)).await
+    }
+
+    /// [`Custodian::describe`] for `check`: what the token says, whatever is asked of its custody.
+    pub async fn inspect(&self, uri: &KeyUri, deadline: Instant) -> Result<KeyInfo, Error> {
+        let uri = uri.clone();
+        self.call(deadline, move |live| live.custodian.describe(&uri))
+            .await
+    }
+
+    /// [`Custodian::open`]. The key's custody is checked first on every new connection.
+    pub async fn open(
+        &self,
+        uri: &KeyUri,
+        required: Requirement,
+        sealed: Sealed,
+        deadline: Instant,
+    ) -> Result<Secret, Error> {
+        let uri = uri.clone();
+        self.call(deadline, move |live| {
+            if !live.vetted.contains(&(uri.clone(), required)) {
+                live.vet(&uri, required)?;
+            }
+            live.custodian.open(&uri, &sealed)
+        })
+        .await
+    }
+
+    /// [`Custodian::probe`].
+    pub async fn probe(&self, deadline: Instant) -> Result<Health, Error> {
+        self.call(deadline, |live| live.custodian.probe()).await
+    }
+
+    /// Places taken and there.
+    pub fn usage(&self) -> Usage {
+        let places = self.settings.workers + self.settings.queue;
+        Usage {
+            workers: self.settings.workers,
+            taken: places - self.places.available_permits(),
+            places,
+        }
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl Fn(&mut Live) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        let deadline = deadline.min(Instant::now() + self.settings.timeout);
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
+            deadline,
+            run: Box::new(move |worker| {
+                let result = worker.call(deadline, &work);
+                // Before the answer, or a caller that asks again at once may find its own place taken.
+                drop(place);
+                // Nobody may be waiting any more; a secret in the result is then wiped here.
+                let _ = answer.send(result);
+            }),
+        };
+        self.jobs
+            .send(job)
+            .map_err(|_| Error::Internal("the token's workers have ended".into()))?;
+        match tokio::time::timeout_at(deadline.into(), answered).await {
+            Err(_late) => Err(Error::OutOfTime),
+            // The job was dropped unrun, which happens only past its deadline.
+            Ok(Err(_dropped)) => Err(Error::OutOfTime),
+            Ok(Ok(result)) => result,
+        }
+    }
+}
+
+struct Job {
+    deadline: Instant,
+    /// Owns the place in the queue. Dropping it unrun gives the place back too.
+    run: Box<dyn FnOnce(&mut Worker) + Send>,
+}
+
+/// Opens connections for all workers of a token, and keeps them from storming one that is down.
+struct Gate {
+    connect: Arc<Connect>,
+    closed: Mutex<Option<Closed>>,
+}
+
+struct Closed {
+    until: Instant,
+    pause: Duration,
+    because: Error,
+}
+
+impl Gate {
+    fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
+        if let Some(closed) = self
+            .closed()
+            .as_ref()
+            .filter(|closed| Instant::now() < closed.until)
+        {
+            return Err(closed.because.clone());
+        }
+        let result = (self.connect)();
+        let mut closed = self.closed();
+        match &result {
+            Ok(_) => *closed = None,
+            Err(because) => {
+                let pause = closed
+                    .as_ref()
+                    .map_or(FIRST_BACKOFF, |c| (c.pause * 2).min(LAST_BACKOFF));
+                *closed = Some(Closed {
+                    until: Instant::now() + pause,
+                    pause,
+                    because: because.clone(),
+                });
+            }
+        }
+        result
+    }
+
+    fn closed(&self) -> std::sync::MutexGuard<'_, Option<Closed>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection, and the keys whose custody was checked on it.
+struct Live {
+    custodian: Box<dyn Custodian>,
+    vetted: HashSet<(KeyUri, Requirement)>,
+}
+
+impl Live {
+    fn vet(&mut self, uri: &KeyUri, required: Requirement) -> Result<KeyInfo, Error> {
+        let key = (uri.clone(), required);
+        self.vetted.remove(&key);
+        let info = self.custodian.describe(uri)?;
+        required.check(&info.custody)?;
+        self.vetted.insert(key);
+        Ok(info)
+    }
+}
+
+struct Worker {
+    queue: Receiver<Job>,
+    gate: Arc<Gate>,
+    live: Option<Live>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Ok(job) = self.queue.recv() {
+            if Instant::now() < job.deadline {
+                (job.run)(&mut self);
+            }
+        }
+    }
+
+    /// Runs `work` on the connection, made if there is none. A kept connection that turns out to be
+    /// dead is replaced once: after a token's restart nobody needs to see an error.
+    fn call<T>(
+        &mut self,
+        deadline: Instant,
+        work: &dyn Fn(&mut Live) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let kept = self.live.is_some();
+        match self.attempt(work) {
+            Err(Error::Unavailable(why)) if kept && Instant::now() < deadline => {
+                tracing::info!(%why, "connection to the token lost; making another");
+                self.attempt(work)
+            }
+            result => result,
+        }
+    }
+
+    fn attempt<T>(&mut self, work: &dyn Fn(&mut Live) -> Result<T, Error>) -> Result<T, Error> {
+        // A panic in a backend costs its connection and one answer, never the thread.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let live = match &mut self.live {
+                Some(live) => live,
+                none => none.insert(Live {
+                    custodian: self.gate.connect()?,
+                    vetted: HashSet::new(),
+                }),
+            };
+            work(live)
+        }))
+        .unwrap_or_else(|_| Err(Error::Internal("the backend panicked; see the log".into())));
+        if matches!(result, Err(Error::Unavailable(_) | Error::Internal(_))) {
+            self.live = None;
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;
