@@ -1,1 +1,34 @@
-//! hsm-sim
+//! Starts real HSM simulators, each in a directory of its own, and ends them.
+//!
+//! Tests and the demonstration meet the same programs here that they would meet in production, only
+//! in software: [`SoftHsm`] is SoftHSM2 with keys made by `pkcs11-tool`. Nothing is mocked, and no
+//! part of Holdfast knows that a simulator is behind it: it is reached by configuration alone.
+//!
+//! The crate imports nothing of Holdfast's, so that every other crate can use it in its tests. It
+//! never changes the environment of its own process: what a simulator needs is handed out by
+//! `env()` and given to child processes, so tests run in parallel.
+//!
+//! [`Process`] is the one way a program is started: in its own process group, watched until a probe
+//! says it is ready, and ended by its handle.
+
+mod error;
+mod home;
+mod key_kind;
+mod key_spec;
+mod process;
+mod program;
+mod recorded;
+mod simulation;
+mod simulator;
+mod softhsm;
+
+pub use error::Error;
+pub use home::Home;
+pub use key_kind::KeyKind;
+pub use key_spec::KeySpec;
+pub use process::Process;
+pub use program::command;
+pub use recorded::Recorded;
+pub use simulation::Simulation;
+pub use simulator::Simulator;
+pub use softhsm::{Key, Object, ObjectKind, SoftHsm, Token, Which};

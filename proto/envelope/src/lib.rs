@@ -1,1 +1,30 @@
-//! holdfast-envelope
+//! Packets: what stands in an image's annotation around a layer encryption key.
+//!
+//! Each format is a module with the same three verbs. *Parse* reads what a stranger wrote and says, for
+//! every recipient, what a token would have to open. *Seal* writes a packet to public keys, without any
+//! token. *Finish* takes what the token opened and gives the [`OptsData`] inside. The private-key
+//! operation between parse and finish belongs to a token and never happens here, so everything here is
+//! a pure function (but for the randomness of seal) that can be fuzzed.
+//!
+//! There is no way to get at a content encryption key, an ECDH secret or any plaintext that is not
+//! optsdata: whoever holds a token cannot be made a decryption oracle through this crate.
+//!
+//! Today there is JWE ([`jwe`], RFC 7516 in JSON serialization). CMS, OpenPGP and ocicrypt's PKCS#11 JSON
+//! are meant to stand beside it as modules of their own, with the same [`FinishError`].
+//!
+//! Secrets (content and key encryption keys, ECDH secrets, plaintext) live in buffers that are wiped on
+//! drop. AWS-LC, which does all the cryptography, wipes what it frees on its heap; key schedules that it
+//! keeps on the stack are out of our reach.
+//!
+//! [`OptsData`]: holdfast_wire::OptsData
+
+pub mod jwe;
+pub mod jwk;
+
+mod base64url;
+mod error;
+mod json;
+mod point;
+
+pub use error::{FinishError, SealError};
+pub use point::check_point;

@@ -1,0 +1,108 @@
+//! The command line: one verb a file.
+
+mod down;
+mod run;
+mod signals;
+mod up;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use hsm_sim::{Error, Home, KeySpec, Simulation, Simulator};
+
+use signals::Signals;
+
+/// Starts real HSM simulators in a directory of their own.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Up(up::Up),
+    Down(down::Down),
+}
+
+/// What to start.
+#[derive(Debug, Args)]
+struct Plan {
+    /// A simulator to start: softhsm.
+    #[arg(long = "with", value_name = "SIMULATOR", required = true)]
+    simulators: Vec<Simulator>,
+    /// The label of the token, at most 32 bytes.
+    #[arg(long, value_name = "LABEL", default_value = "hsm-sim")]
+    token: String,
+    /// A key on the token that cannot leave it. LABEL[:ID]=KIND, where KIND is rsa-2048, rsa-3072,
+    /// rsa-4096, ec-p256, ec-p384 or ec-p521, and ID is in hex (by default 01, 02, …, in this order).
+    /// Its public half is written to keys/LABEL.pub.pem. May be repeated.
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<KeySpec>,
+}
+
+/// Why no simulation came to be.
+#[derive(Debug)]
+enum Stopped {
+    Failed(Error),
+    /// The number of the signal that ends us.
+    Signal(i32),
+}
+
+/// Runs the verb that was typed.
+pub(crate) fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Run(run) => run.run(),
+        Verb::Up(up) => up.run(),
+        Verb::Down(down) => down.run(),
+    }
+}
+
+impl Plan {
+    /// Starts everything, and looks between the steps whether it shall end: what was started until
+    /// then is removed again.
+    fn start(
+        &self,
+        home: impl FnOnce() -> Result<Home, Error>,
+        signals: &Signals,
+    ) -> Result<Simulation, Stopped> {
+        // One simulator is all there is: asking for it twice changes nothing.
+        let (Some(Simulator::SoftHsm), keys) = (self.simulators.first(), KeySpec::number(&self.keys)?) else {
+            return Err(Error::Invalid("give --with softhsm".to_owned()).into());
+        };
+        let simulation = Simulation::start(home()?, &self.token)?;
+        for (spec, id) in keys {
+            signals.check()?;
+            simulation.add_key(&spec.label, &id, spec.kind)?;
+        }
+        signals.check()?;
+        Ok(simulation)
+    }
+}
+
+impl Stopped {
+    /// Tells the user, and gives the exit code: `failed`, or 128 + n as a shell has it for signal n.
+    fn exit(self, failed: u8) -> ExitCode {
+        match self {
+            Stopped::Failed(error) => {
+                complain(&error);
+                ExitCode::from(failed)
+            }
+            Stopped::Signal(number) => ExitCode::from(signals::exit_code(number)),
+        }
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Stopped::Failed(error)
+    }
+}
+
+/// One line on stderr. Should that be closed, the exit code still tells.
+fn complain(problem: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "hsm-sim: {problem}");
+}

@@ -1,0 +1,50 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// The simulators this version can start: each has a module of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Simulator {
+    /// SoftHSM2, a PKCS#11 token: [`SoftHsm`](crate::SoftHsm).
+    SoftHsm,
+}
+
+/// Known to Holdfast, and to come: named so that the answer is better than "unknown".
+const NOT_YET: [&str; 2] = ["swtpm", "pykmip"];
+
+impl Simulator {
+    /// All of them.
+    pub const ALL: [Simulator; 1] = [Simulator::SoftHsm];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Simulator::SoftHsm => "softhsm",
+        }
+    }
+}
+
+impl fmt::Display for Simulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Simulator {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Simulator, Error> {
+        let names = || Simulator::ALL.map(Simulator::name).join(", ");
+        Simulator::ALL
+            .into_iter()
+            .find(|simulator| simulator.name() == text)
+            .ok_or_else(|| {
+                Error::Invalid(if NOT_YET.contains(&text) {
+                    format!("{text} is not in this version: it has {}", names())
+                } else {
+                    format!("{text:?} is no simulator: use {}", names())
+                })
+            })
+    }
+}

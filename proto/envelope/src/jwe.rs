@@ -1,0 +1,112 @@
+//! JSON Web Encryption (RFC 7516) in flattened and general JSON serialization.
+//!
+//! What is read is what ocicrypt (go-jose) writes, and what [`seal`] writes: content by A256GCM, the
+//! content encryption key (CEK) by RSA-OAEP, RSA-OAEP-256 or ECDH-ES+A256KW. A recipient with another
+//! algorithm is kept, as one that nobody here can open; anything else that is not understood is refused.
+//!
+//! A recipient's `alg` and, in a packet for several, its whole header are not authenticated: the caller
+//! must let a key be used only with algorithms that are configured for it.
+
+mod content;
+mod key_wrap;
+mod parse;
+mod seal;
+
+use holdfast_wire::{Algorithm, Labels, Malformed, OptsData, Sealed, Secret};
+
+pub use seal::{To, seal};
+
+use crate::FinishError;
+
+/// Longest packet taken, in bytes. 64 recipients with RSA-8192 keys and 16 labels stay under 128 KiB.
+pub const MAX_LEN: usize = 256 * 1024;
+/// Most recipients a packet may have.
+pub const MAX_RECIPIENTS: usize = 64;
+/// The protected header that holds the labels. It is never `crit`: readers that do not know it pass it by.
+pub const LABELS_HEADER: &str = "holdfast.labels";
+
+/// A parsed packet: well-formed, every ephemeral key on its curve. Nothing of it is authenticated until
+/// [`Jwe::finish`] succeeds.
+#[derive(Debug, Clone)]
+pub struct Jwe {
+    recipients: Vec<Recipient>,
+    labels: Labels,
+    content: content::Content,
+}
+
+/// One of those a packet was sealed to.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    kid: Option<String>,
+    way: Option<Way>,
+}
+
+/// How a recipient's key is opened; only for algorithms that are known.
+#[derive(Debug, Clone)]
+struct Way {
+    algorithm: Algorithm,
+    sealed: Sealed,
+    /// What is left to do with what the token opened. None: it is the CEK.
+    agreement: Option<key_wrap::Agreement>,
+}
+
+impl Jwe {
+    /// Parses a packet in either JSON serialization.
+    ///
+    /// Refused: more than [`MAX_LEN`] bytes, duplicate members anywhere, members nested deeper than 8
+    /// levels, header names that stand in two headers, `zip`, `crit`, any `enc` but A256GCM in the
+    /// protected header, bad base64url, an `iv` that is not 12 or a `tag` that is not 16 bytes, more than
+    /// [`MAX_RECIPIENTS`] recipients, a wrapped key or `epk` that does not fit its algorithm, a point off
+    /// its curve. An `encrypted_key` beside `recipients` is ignored: go-jose writes one.
+    pub fn parse(bytes: &[u8]) -> Result<Jwe, Malformed> {
+        parse::parse(bytes)
+    }
+
+    /// The recipients in the packet's order; at least one.
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+
+    /// The labels in the protected header, which the content's tag covers: authentic once
+    /// [`Jwe::finish`] has succeeded. Labels anywhere else are not read.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Finishes what a token began. `opened` is what it gave for `recipients()[index].sealed()`: the CEK
+    /// (32 bytes) for RSA-OAEP, the shared secret Z for ECDH. A recipient that does not exist or that
+    /// has no known algorithm is [`FinishError::Rejected`] too.
+    pub fn finish(&self, index: usize, opened: Secret) -> Result<OptsData, FinishError> {
+        let plaintext = self.open(index, &opened).ok_or(FinishError::Rejected)?;
+        OptsData::parse(plaintext).map_err(FinishError::Malformed)
+    }
+
+    /// The plaintext. Never public: only optsdata leaves this crate.
+    fn open(&self, index: usize, opened: &Secret) -> Option<Secret> {
+        match &self.recipients.get(index)?.way.as_ref()?.agreement {
+            None => self.content.open(opened.expose()),
+            Some(agreement) => self.content.open(&agreement.unwrap(opened.expose())?[..]),
+        }
+    }
+}
+
+impl Recipient {
+    /// The key management algorithm, not authenticated. None: one that this version does not know or
+    /// refuses, such as RSA1_5; nothing can be done with this recipient.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.way.as_ref().map(|way| way.algorithm)
+    }
+
+    /// What the packet calls the key: a hint, not authenticated, any text.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// What a token has to open. There exactly if [`Recipient::algorithm`] is.
+    pub fn sealed(&self) -> Option<&Sealed> {
+        self.way.as_ref().map(|way| &way.sealed)
+    }
+}
+
+#[cfg(test)]
+mod tests;
