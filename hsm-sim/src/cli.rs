@@ -38,7 +38,7 @@ struct Plan {
     #[arg(long, value_name = "LABEL", default_value = "hsm-sim")]
     token: String,
     /// A key on the token that cannot leave it. LABEL[:ID]=KIND, where KIND is rsa-2048, rsa-3072,
-    /// rsa-4096, ec-p256, ec-p384 or ec-p521, and ID is in hex (by default 01, 02, …, in this order).
+    /// rsa-4096, ecc-p256, ecc-p384 or ecc-p521, and ID is in hex (by default 01, 02, …, in this order).
     /// Its public half is written to keys/LABEL.pub.pem. May be repeated.
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<KeySpec>,

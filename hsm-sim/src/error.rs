@@ -89,10 +89,7 @@ impl Error {
     }
 
     pub(crate) fn directory(path: &Path, problem: impl Into<String>) -> Error {
-        Error::Directory {
-            path: path.to_owned(),
-            problem: problem.into(),
-        }
+        Error::Directory { path: path.to_owned(), problem: problem.into() }
     }
 }
 

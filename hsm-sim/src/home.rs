@@ -98,19 +98,12 @@ impl Home {
 
     fn mark(path: PathBuf) -> Result<Home, Error> {
         let mut home = Home {
-            marker: Marker {
-                made_by: MADE_BY.to_owned(),
-                version: VERSION,
-                processes: Vec::new(),
-            },
+            marker: Marker { made_by: MADE_BY.to_owned(), version: VERSION, processes: Vec::new() },
             path,
             kept: false,
         };
         home.marker.write(&home.path)?;
-        home.path = home
-            .path
-            .canonicalize()
-            .map_err(Error::io("resolving", &home.path))?;
+        home.path = home.path.canonicalize().map_err(Error::io("resolving", &home.path))?;
         Ok(home)
     }
 }
@@ -232,22 +225,13 @@ mod tests {
         std::os::unix::fs::symlink(home.path(), &link).unwrap();
         for (dir, says) in [
             (strange("no_marker", None), "is no directory that hsm-sim made"),
+            (strange("empty_marker", Some("")), "is no directory that hsm-sim made"),
             (
-                strange("empty_marker", Some("")),
+                strange("other_maker", Some(r#"{"made_by":"x","version":1,"processes":[]}"#)),
                 "is no directory that hsm-sim made",
             ),
             (
-                strange(
-                    "other_maker",
-                    Some(r#"{"made_by":"x","version":1,"processes":[]}"#),
-                ),
-                "is no directory that hsm-sim made",
-            ),
-            (
-                strange(
-                    "other_version",
-                    Some(r#"{"made_by":"hsm-sim","version":9,"processes":[]}"#),
-                ),
+                strange("other_version", Some(r#"{"made_by":"hsm-sim","version":9,"processes":[]}"#)),
                 "another version (9)",
             ),
             (link, "is no directory that hsm-sim made"),

@@ -3,8 +3,8 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// What key pair to make. On the command line `rsa-2048`, `rsa-3072`, `rsa-4096`, `ec-p256`,
-/// `ec-p384`, `ec-p521`.
+/// What key pair to make. On the command line `rsa-2048`, `rsa-3072`, `rsa-4096`, `ecc-p256`,
+/// `ecc-p384`, `ecc-p521`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyKind {
     /// RSA with a modulus of 2048 bits; may decrypt.
@@ -38,9 +38,9 @@ impl KeyKind {
             KeyKind::Rsa2048 => "rsa-2048",
             KeyKind::Rsa3072 => "rsa-3072",
             KeyKind::Rsa4096 => "rsa-4096",
-            KeyKind::EcP256 => "ec-p256",
-            KeyKind::EcP384 => "ec-p384",
-            KeyKind::EcP521 => "ec-p521",
+            KeyKind::EcP256 => "ecc-p256",
+            KeyKind::EcP384 => "ecc-p384",
+            KeyKind::EcP521 => "ecc-p521",
         }
     }
 
@@ -75,12 +75,9 @@ impl FromStr for KeyKind {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<KeyKind, Error> {
-        KeyKind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| {
-                let names = KeyKind::ALL.map(KeyKind::name).join(", ");
-                Error::Invalid(format!("{text:?} is no kind of key: use one of {names}"))
-            })
+        KeyKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+            let names = KeyKind::ALL.map(KeyKind::name).join(", ");
+            Error::Invalid(format!("{text:?} is no kind of key: use one of {names}"))
+        })
     }
 }

@@ -48,29 +48,21 @@ impl FromStr for KeySpec {
 
     fn from_str(text: &str) -> Result<KeySpec, Error> {
         let (name, kind) = text.split_once('=').ok_or_else(|| {
-            Error::Invalid(format!(
-                "{text:?} is no key: write LABEL=KIND, as in images=rsa-3072"
-            ))
+            Error::Invalid(format!("{text:?} is no key: write LABEL=KIND, as in images=rsa-3072"))
         })?;
         let (label, id) = match name.split_once(':') {
             Some((label, id)) => (label, Some(parse_id(id)?)),
             None => (name, None),
         };
         check_label(label)?;
-        Ok(KeySpec {
-            label: label.to_owned(),
-            id,
-            kind: kind.parse()?,
-        })
+        Ok(KeySpec { label: label.to_owned(), id, kind: kind.parse()? })
     }
 }
 
 fn check_label(label: &str) -> Result<(), Error> {
     let fits = (1..=64).contains(&label.len())
         && label.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if fits {
         Ok(())
     } else {
@@ -107,22 +99,18 @@ mod tests {
 
     #[test]
     fn an_id_is_given_or_follows_the_order() {
-        let specs = ["a=rsa-2048", "b:%0a%FF=ec-p256", "c:10=ec-p521"].map(|text| parse(text).unwrap());
-        let ids: Vec<_> = KeySpec::number(&specs)
-            .unwrap()
-            .into_iter()
-            .map(|(_, id)| id)
-            .collect();
+        let specs = ["a=rsa-2048", "b:%0a%FF=ecc-p256", "c:10=ecc-p521"].map(|text| parse(text).unwrap());
+        let ids: Vec<_> = KeySpec::number(&specs).unwrap().into_iter().map(|(_, id)| id).collect();
         assert_eq!(ids, [vec![1], vec![10, 255], vec![16]]);
         assert_eq!(specs[2].kind, KeyKind::EcP521);
     }
 
     #[test]
     fn two_keys_never_share_a_label_or_an_id() {
-        let twice = ["a=rsa-2048", "a=ec-p256"].map(|text| parse(text).unwrap());
+        let twice = ["a=rsa-2048", "a=ecc-p256"].map(|text| parse(text).unwrap());
         let error = KeySpec::number(&twice).unwrap_err().to_string();
         assert_eq!(error, "--key a stands twice");
-        let clash = ["a:02=rsa-2048", "b=ec-p256"].map(|text| parse(text).unwrap());
+        let clash = ["a:02=rsa-2048", "b=ecc-p256"].map(|text| parse(text).unwrap());
         let error = KeySpec::number(&clash).unwrap_err().to_string();
         assert!(error.contains("--key b has the id of another key"), "{error}");
     }

@@ -36,15 +36,8 @@ impl Process {
     /// Starts a command in its own process group, with an empty stdin; stdout and stderr are collected
     /// (the last 16 MiB of each). `name` stands in errors in the place of the command line.
     pub fn spawn(mut command: Command, name: &str) -> Result<Process, Error> {
-        let failed = |source| Error::Spawn {
-            name: name.to_owned(),
-            source,
-        };
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+        let failed = |source| Error::Spawn { name: name.to_owned(), source };
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().map_err(failed)?;
         let pidfd = match open_pidfd(Pid::from_child(&child)) {
             Ok(pidfd) => pidfd,
@@ -76,11 +69,7 @@ impl Process {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.try_wait()? {
-                return Err(Error::Ended {
-                    stderr: self.stderr_text(),
-                    name: self.name.clone(),
-                    status,
-                });
+                return Err(Error::Ended { stderr: self.stderr_text(), name: self.name.clone(), status });
             }
             if probe(&self) {
                 return Ok(self);
@@ -169,10 +158,7 @@ impl Process {
     /// cannot belong to anybody else.
     fn reap(&mut self) -> Result<ExitStatus, Error> {
         self.signal_group(Signal::KILL);
-        let status = self
-            .child
-            .wait()
-            .map_err(|source| self.io("waiting for", source))?;
+        let status = self.child.wait().map_err(|source| self.io("waiting for", source))?;
         self.status = Some(status);
         self.stdout.settle();
         self.stderr.settle();
@@ -185,19 +171,11 @@ impl Process {
     }
 
     fn timed_out(&self, what: &'static str, within: Duration) -> Error {
-        Error::TimedOut {
-            name: self.name.clone(),
-            what,
-            within,
-            stderr: self.stderr_text(),
-        }
+        Error::TimedOut { name: self.name.clone(), what, within, stderr: self.stderr_text() }
     }
 
     fn io(&self, doing: &str, source: std::io::Error) -> Error {
-        Error::Io {
-            what: format!("{doing} {}", self.name),
-            source,
-        }
+        Error::Io { what: format!("{doing} {}", self.name), source }
     }
 }
 

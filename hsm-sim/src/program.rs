@@ -16,10 +16,7 @@ pub fn command(program: &str, package: &str) -> Result<Command, Error> {
         .map(|dir| dir.join(program))
         .find(|file| is_executable(file))
         .map(Command::new)
-        .ok_or_else(|| Error::Missing {
-            program: program.to_owned(),
-            package: package.to_owned(),
-        })
+        .ok_or_else(|| Error::Missing { program: program.to_owned(), package: package.to_owned() })
 }
 
 /// Runs a program to its end and gives back what it wrote to stdout. `doing` names it in errors.
@@ -31,18 +28,13 @@ pub(crate) fn run(mut command: Command, doing: &str) -> Result<Vec<u8>, Error> {
     if status.success() {
         Ok(process.stdout_bytes())
     } else {
-        Err(Error::Ended {
-            name: doing.to_owned(),
-            status,
-            stderr: process.stderr_text(),
-        })
+        Err(Error::Ended { name: doing.to_owned(), status, stderr: process.stderr_text() })
     }
 }
 
 fn is_executable(file: &std::path::Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -52,10 +44,7 @@ mod tests {
     #[test]
     fn a_missing_program_names_its_package() {
         let error = command("hsm-sim-no-such-program", "nosuch").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "hsm-sim-no-such-program is not installed: apt-get install nosuch"
-        );
+        assert_eq!(error.to_string(), "hsm-sim-no-such-program is not installed: apt-get install nosuch");
     }
 
     #[test]
@@ -63,9 +52,6 @@ mod tests {
         let mut shell = command("sh", "dash").unwrap();
         shell.args(["-c", "echo no such slot >&2; exit 3", "8642"]);
         let error = run(shell, "softhsm2-util --init-token").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "softhsm2-util --init-token ended with exit status: 3; it wrote: no such slot"
-        );
+        assert_eq!(error, "softhsm2-util --init-token ended with exit status: 3; it wrote: no such slot");
     }
 }

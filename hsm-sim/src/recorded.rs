@@ -29,16 +29,9 @@ impl Recorded {
     /// Takes down a process that runs now and will outlive us. `name` is for error messages.
     pub fn of(name: &str, pid: u32) -> Result<Recorded, Error> {
         let pid = i32::try_from(pid).unwrap_or_default();
-        let started = start_tick(pid).map_err(|source| Error::Io {
-            what: format!("reading when {name} was started"),
-            source,
-        })?;
-        Ok(Recorded {
-            name: name.to_owned(),
-            pid,
-            started,
-            boot: boot_id()?,
-        })
+        let started = start_tick(pid)
+            .map_err(|source| Error::Io { what: format!("reading when {name} was started"), source })?;
+        Ok(Recorded { name: name.to_owned(), pid, started, boot: boot_id()? })
     }
 
     /// Ends it: SIGTERM, and SIGKILL when that does not help. False when it had ended before; a
@@ -74,10 +67,7 @@ impl Recorded {
                 return Ok(true);
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "it does not end even when killed; end it by hand",
-        ))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end even when killed; end it by hand"))
     }
 }
 
@@ -120,15 +110,9 @@ mod tests {
     fn a_recycled_process_id_is_never_signalled() {
         let mut process = sleeper();
         let recorded = Recorded::of("sleep", process.id()).unwrap();
-        let earlier = Recorded {
-            started: recorded.started - 1,
-            ..recorded.clone()
-        };
+        let earlier = Recorded { started: recorded.started - 1, ..recorded.clone() };
         assert!(!earlier.end().unwrap());
-        let other_boot = Recorded {
-            boot: "another".to_owned(),
-            ..recorded
-        };
+        let other_boot = Recorded { boot: "another".to_owned(), ..recorded };
         assert!(!other_boot.end().unwrap());
         assert_eq!(process.try_wait().unwrap(), None);
     }

@@ -36,15 +36,12 @@ impl FromStr for Simulator {
 
     fn from_str(text: &str) -> Result<Simulator, Error> {
         let names = || Simulator::ALL.map(Simulator::name).join(", ");
-        Simulator::ALL
-            .into_iter()
-            .find(|simulator| simulator.name() == text)
-            .ok_or_else(|| {
-                Error::Invalid(if NOT_YET.contains(&text) {
-                    format!("{text} is not in this version: it has {}", names())
-                } else {
-                    format!("{text:?} is no simulator: use {}", names())
-                })
+        Simulator::ALL.into_iter().find(|simulator| simulator.name() == text).ok_or_else(|| {
+            Error::Invalid(if NOT_YET.contains(&text) {
+                format!("{text} is not in this version: it has {}", names())
+            } else {
+                format!("{text:?} is no simulator: use {}", names())
             })
+        })
     }
 }

@@ -64,11 +64,7 @@ impl SoftHsm {
         make_private(&tokens)?;
         make_private(&dir.join("pins"))?;
         fs::write(&conf, text).map_err(Error::io("writing", &conf))?;
-        Ok(SoftHsm {
-            dir,
-            module,
-            _scratch: None,
-        })
+        Ok(SoftHsm { dir, module, _scratch: None })
     }
 
     /// Its directory, absolute.
@@ -90,19 +86,13 @@ impl SoftHsm {
 
 fn find_module(chosen: Option<OsString>) -> Result<PathBuf, Error> {
     if let Some(path) = chosen.map(PathBuf::from) {
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(Error::ModuleNotThere { path })
-        };
+        return if path.is_file() { Ok(path) } else { Err(Error::ModuleNotThere { path }) };
     }
     MODULES
         .iter()
         .map(PathBuf::from)
         .find(|path| path.is_file())
-        .ok_or_else(|| Error::NoModule {
-            looked_in: MODULES.join(", "),
-        })
+        .ok_or_else(|| Error::NoModule { looked_in: MODULES.join(", ") })
 }
 
 fn configuration(tokens: &Path) -> Result<String, Error> {

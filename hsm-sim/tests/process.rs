@@ -1,9 +1,6 @@
 //! What the library promises about the processes it starts.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml allows it in tests; these helpers belong to them"
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests; these helpers belong to them")]
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -27,17 +24,13 @@ fn start(script: &str) -> Process {
 
 /// Started, and past its first line of output.
 fn started(script: &str) -> Process {
-    start(script)
-        .ready_when(SOON, |process| process.stdout_text().contains('\n'))
-        .unwrap()
+    start(script).ready_when(SOON, |process| process.stdout_text().contains('\n')).unwrap()
 }
 
 /// A zombie counts as gone: its parent is init by now, whose time we do not command.
 fn is_gone(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat
-            .rsplit_once(')')
-            .is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X'])),
+        Ok(stat) => stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X'])),
         Err(_) => true,
     }
 }
@@ -59,10 +52,7 @@ fn one_that_ends_instead_is_told_at_once_with_its_stderr() {
         .ready_when(Duration::from_secs(600), |_| false)
         .unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(60));
-    assert_eq!(
-        error.to_string(),
-        "script ended with exit status: 7; it wrote: bind: address in use"
-    );
+    assert_eq!(error.to_string(), "script ended with exit status: 7; it wrote: bind: address in use");
 }
 
 #[test]
@@ -74,10 +64,7 @@ fn one_that_is_not_ready_in_time_is_ended() {
             false
         })
         .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "script was not ready within 300ms; it wrote: still thinking"
-    );
+    assert_eq!(error.to_string(), "script was not ready within 300ms; it wrote: still thinking");
     assert!(matches!(error, Error::TimedOut { .. }));
     assert!(is_gone(&pid.to_string()));
 }
@@ -91,9 +78,7 @@ fn dropping_it_ends_what_it_started_too() {
     let leader = Pid::from_raw(i32::try_from(leader).unwrap()).unwrap();
     assert!(test_kill_process(leader).is_err(), "reaped");
     // SIGKILL is sent when drop returns; the kernel may still be at it.
-    started("echo up; exec sleep 600")
-        .ready_when(SOON, |_| is_gone(&child))
-        .unwrap();
+    started("echo up; exec sleep 600").ready_when(SOON, |_| is_gone(&child)).unwrap();
 }
 
 #[test]
@@ -101,9 +86,7 @@ fn what_outlives_its_leader_is_ended() {
     let mut process = start("sleep 600 & echo $!; exit 0");
     assert!(process.wait(SOON).unwrap().success());
     let child = process.stdout_text().trim().to_owned();
-    started("echo up; exec sleep 600")
-        .ready_when(SOON, |_| is_gone(&child))
-        .unwrap();
+    started("echo up; exec sleep 600").ready_when(SOON, |_| is_gone(&child)).unwrap();
 }
 
 #[test]
@@ -150,8 +133,5 @@ fn a_full_pipe_never_stops_it() {
 #[test]
 fn a_program_that_is_not_there_is_named() {
     let error = Process::spawn(Command::new("/nonexistent/holdfastd"), "holdfastd").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "holdfastd cannot be started: No such file or directory (os error 2)"
-    );
+    assert_eq!(error.to_string(), "holdfastd cannot be started: No such file or directory (os error 2)");
 }

@@ -1,9 +1,6 @@
 //! `hsm-sim run`: a command gets an HSM, its exit code comes back, and nothing remains.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml allows it in tests; these helpers belong to them"
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests; these helpers belong to them")]
 
 use std::fs;
 use std::path::Path;
@@ -23,9 +20,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Fixture {
-        Fixture {
-            scratch: tempfile::tempdir().unwrap(),
-        }
+        Fixture { scratch: tempfile::tempdir().unwrap() }
     }
 
     fn start(&self, args: &[&str]) -> Process {
@@ -63,7 +58,7 @@ fn the_command_finds_a_token_with_its_keys() {
         "--key",
         "old:0a=rsa-2048",
         "--key",
-        "images=ec-p256",
+        "images=ecc-p256",
         "--",
         "sh",
         "-c",
@@ -74,11 +69,7 @@ fn the_command_finds_a_token_with_its_keys() {
     assert!(seen.contains("label:      images\n  ID:         02"), "{seen}");
     assert!(seen.contains("label:      old\n  ID:         0a"), "{seen}");
     assert_eq!(seen.matches("BEGIN PUBLIC KEY").count(), 2, "{seen}");
-    assert_eq!(
-        seen.matches("sensitive, always sensitive, never extractable, local")
-            .count(),
-        2
-    );
+    assert_eq!(seen.matches("sensitive, always sensitive, never extractable, local").count(), 2);
 }
 
 #[test]
@@ -137,10 +128,7 @@ fn a_signal_before_the_command_started_ends_the_preparations() {
     let mut args = vec!["--with", "softhsm"];
     args.extend(keys.iter().map(String::as_str));
     args.extend(["--", "echo", "started"]);
-    let mut process = fixture
-        .start(&args)
-        .ready_when(SOON, |_| has_token(fixture.scratch.path()))
-        .unwrap();
+    let mut process = fixture.start(&args).ready_when(SOON, |_| has_token(fixture.scratch.path())).unwrap();
     process.signal(Signal::TERM).unwrap();
     assert_eq!(process.wait(SOON).unwrap().code(), Some(128 + 15));
     assert_eq!(process.stdout_text(), "");
@@ -165,10 +153,7 @@ fn a_missing_program_names_its_package() {
         .env("PATH", empty.path());
     let mut process = Process::spawn(command, "hsm-sim run").unwrap();
     assert_eq!(process.wait(SOON).unwrap().code(), Some(125));
-    assert_eq!(
-        process.stderr_text(),
-        "hsm-sim: softhsm2-util is not installed: apt-get install softhsm2\n"
-    );
+    assert_eq!(process.stderr_text(), "hsm-sim: softhsm2-util is not installed: apt-get install softhsm2\n");
     fixture.assert_nothing_remains();
 }
 
@@ -176,42 +161,17 @@ fn a_missing_program_names_its_package() {
 fn what_cannot_be_is_refused_before_anything_starts() {
     let fixture = Fixture::new();
     for (args, code, says) in [
-        (
-            &["--with", "swtpm", "--", "true"][..],
-            2,
-            "swtpm is not in this version: it has softhsm",
-        ),
-        (
-            &["--with", "nitro", "--", "true"],
-            2,
-            "\"nitro\" is no simulator: use softhsm",
-        ),
+        (&["--with", "swtpm", "--", "true"][..], 2, "swtpm is not in this version: it has softhsm"),
+        (&["--with", "nitro", "--", "true"], 2, "\"nitro\" is no simulator: use softhsm"),
         (&["--", "true"], 2, "--with <SIMULATOR>"),
         (&["--with", "softhsm"], 2, "<COMMAND>"),
+        (&["--with", "softhsm", "--key", "a=rsa-512", "--", "true"], 2, "use one of rsa-2048"),
         (
-            &["--with", "softhsm", "--key", "a=rsa-512", "--", "true"],
-            2,
-            "use one of rsa-2048",
-        ),
-        (
-            &[
-                "--with",
-                "softhsm",
-                "--key",
-                "a=ec-p256",
-                "--key",
-                "a=ec-p256",
-                "--",
-                "true",
-            ],
+            &["--with", "softhsm", "--key", "a=ecc-p256", "--key", "a=ecc-p256", "--", "true"],
             125,
             "--key a stands twice",
         ),
-        (
-            &["--with", "softhsm", "--token", "", "--", "true"],
-            125,
-            "is no label for a token",
-        ),
+        (&["--with", "softhsm", "--token", "", "--", "true"], 125, "is no label for a token"),
     ] {
         let (exit, process) = fixture.run(args);
         assert_eq!(exit, code, "{args:?}");

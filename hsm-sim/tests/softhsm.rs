@@ -1,9 +1,6 @@
 //! What the library promises about SoftHSM2: real keys, with the custody they claim.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml allows it in tests; these helpers belong to them"
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests; these helpers belong to them")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,11 +21,7 @@ fn private_key(softhsm: &SoftHsm, token: &Token, id: &[u8]) -> Object {
 
 fn pkcs11_tool(softhsm: &SoftHsm, args: &[&str]) -> Command {
     let mut command = hsm_sim::command("pkcs11-tool", "opensc").unwrap();
-    command
-        .arg("--module")
-        .arg(softhsm.module())
-        .args(args)
-        .envs(softhsm.env());
+    command.arg("--module").arg(softhsm.module()).args(args).envs(softhsm.env());
     command
 }
 
@@ -67,10 +60,7 @@ fn a_generated_key_never_could_and_cannot_leave_its_token() {
         let key = softhsm.generate(&token, kind.name(), &[place], kind).unwrap();
         let object = private_key(&softhsm, &token, &key.id);
         assert_eq!(object.label, kind.name());
-        assert_eq!(
-            object.access,
-            ["sensitive", "always sensitive", "never extractable", "local"]
-        );
+        assert_eq!(object.access, ["sensitive", "always sensitive", "never extractable", "local"]);
         assert!(object.usage.iter().any(|stated| stated == usage), "{object:?}");
 
         let pem = softhsm.dir().join("public.pem");
@@ -79,23 +69,15 @@ fn a_generated_key_never_could_and_cannot_leave_its_token() {
         assert!(shown.contains(says), "{shown}");
     }
     // Private also means: whoever has not logged in does not even see it.
-    let seen = stdout_of(pkcs11_tool(
-        &softhsm,
-        &["--token-label", "prod", "--list-objects"],
-    ));
-    assert!(
-        seen.contains("Public Key Object") && !seen.contains("Private Key Object"),
-        "{seen}"
-    );
+    let seen = stdout_of(pkcs11_tool(&softhsm, &["--token-label", "prod", "--list-objects"]));
+    assert!(seen.contains("Public Key Object") && !seen.contains("Private Key Object"), "{seen}");
 }
 
 #[test]
 fn the_token_opens_what_its_public_key_sealed() {
     let softhsm = SoftHsm::start().unwrap();
     let token = softhsm.init_token("prod").unwrap();
-    let key = softhsm
-        .generate(&token, "images", &[1], KeyKind::Rsa2048)
-        .unwrap();
+    let key = softhsm.generate(&token, "images", &[1], KeyKind::Rsa2048).unwrap();
     let path = |name: &str| softhsm.dir().join(name).to_str().unwrap().to_owned();
     fs::write(path("pub.pem"), softhsm.public_key_pem(&token, "images").unwrap()).unwrap();
     fs::write(path("plain"), b"32 bytes that are some layer key").unwrap();
@@ -113,26 +95,10 @@ fn the_token_opens_what_its_public_key_sealed() {
         &path("sealed"),
     ]);
     let sealed = path("sealed");
-    let mut decrypt = pkcs11_tool(
-        &softhsm,
-        &[
-            "--token-label",
-            "prod",
-            "--login",
-            "--pin",
-            "env:PIN",
-            "--decrypt",
-        ],
-    );
+    let mut decrypt =
+        pkcs11_tool(&softhsm, &["--token-label", "prod", "--login", "--pin", "env:PIN", "--decrypt"]);
     decrypt
-        .args([
-            "--mechanism",
-            "RSA-PKCS-OAEP",
-            "--hash-algorithm",
-            "SHA-1",
-            "--id",
-            "01",
-        ])
+        .args(["--mechanism", "RSA-PKCS-OAEP", "--hash-algorithm", "SHA-1", "--id", "01"])
         .args(["--input-file", &sealed])
         .env("PIN", fs::read_to_string(token.pin_file()).unwrap());
     assert_eq!(key.label, "images");
@@ -143,14 +109,9 @@ fn the_token_opens_what_its_public_key_sealed() {
 fn an_extractable_key_is_stated_as_such() {
     let softhsm = SoftHsm::start().unwrap();
     let token = softhsm.init_token("prod").unwrap();
-    let key = softhsm
-        .generate_extractable(&token, "loose", &[1], KeyKind::EcP256)
-        .unwrap();
+    let key = softhsm.generate_extractable(&token, "loose", &[1], KeyKind::EcP256).unwrap();
     let object = private_key(&softhsm, &token, &key.id);
-    assert_eq!(
-        object.access,
-        ["sensitive", "always sensitive", "extractable", "local"]
-    );
+    assert_eq!(object.access, ["sensitive", "always sensitive", "extractable", "local"]);
     assert!(!object.is_guarded());
 }
 
@@ -158,16 +119,8 @@ fn an_extractable_key_is_stated_as_such() {
 fn an_imported_key_keeps_its_public_half_and_is_not_local() {
     let softhsm = SoftHsm::start().unwrap();
     let token = softhsm.init_token("prod").unwrap();
-    let ec = pem_in(
-        softhsm.dir(),
-        "ec.pem",
-        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
-    );
-    let rsa = pem_in(
-        softhsm.dir(),
-        "rsa.pem",
-        &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
-    );
+    let ec = pem_in(softhsm.dir(), "ec.pem", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]);
+    let rsa = pem_in(softhsm.dir(), "rsa.pem", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
     for (id, pem, extractable, usage, access) in [
         (1, &ec, false, "derive", &["sensitive"][..]),
         (2, &ec, true, "derive", &["sensitive", "extractable"]),
@@ -192,21 +145,10 @@ fn an_encrypted_pem_is_an_error_and_no_question() {
     let pem = pem_in(
         softhsm.dir(),
         "locked.pem",
-        &[
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-aes256",
-            "-pass",
-            "pass:x",
-        ],
+        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-aes256", "-pass", "pass:x"],
     );
     let error = softhsm.import(&token, "old", &[1], &pem, false).unwrap_err();
-    assert!(
-        error.to_string().starts_with("openssl pkey ended with"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("openssl pkey ended with"), "{error}");
     assert_eq!(softhsm.objects(&token).unwrap(), []);
 }
 
@@ -218,14 +160,8 @@ fn keys_that_share_a_label_are_told_apart_by_id() {
     let second = softhsm.generate(&token, "twin", &[2], KeyKind::EcP256).unwrap();
 
     let error = softhsm.public_key_pem(&token, "twin").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "several keys match \"twin\": give both the label and the id"
-    );
-    assert!(
-        softhsm.destroy(&token, "twin").is_err(),
-        "never the first of several"
-    );
+    assert_eq!(error.to_string(), "several keys match \"twin\": give both the label and the id");
+    assert!(softhsm.destroy(&token, "twin").is_err(), "never the first of several");
     assert_ne!(
         softhsm.public_key_pem(&token, &first).unwrap(),
         softhsm.public_key_pem(&token, &second).unwrap()
@@ -236,10 +172,7 @@ fn keys_that_share_a_label_are_told_apart_by_id() {
     assert_eq!(left.len(), 2, "both halves of one key");
     assert!(left.iter().all(|object| object.id == [2]));
     let error = softhsm.destroy(&token, &[1][..]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "there is no key with id 01 on the token: see pkcs11-tool --list-objects"
-    );
+    assert_eq!(error.to_string(), "there is no key with id 01 on the token: see pkcs11-tool --list-objects");
 }
 
 #[test]
@@ -298,9 +231,7 @@ fn labels_that_cannot_be_told_apart_later_are_refused() {
         assert!(error.contains("is no label for a token"), "{error}");
     }
     let token = softhsm.init_token("-- odd: näme").unwrap();
-    let key = softhsm
-        .generate(&token, "--pin=1 ü", &[0, 255], KeyKind::EcP256)
-        .unwrap();
+    let key = softhsm.generate(&token, "--pin=1 ü", &[0, 255], KeyKind::EcP256).unwrap();
     assert_eq!(private_key(&softhsm, &token, &[0, 255]).label, key.label);
     assert!(softhsm.generate(&token, "a\nb", &[1], KeyKind::EcP256).is_err());
     assert!(softhsm.generate(&token, "a", &[], KeyKind::EcP256).is_err());

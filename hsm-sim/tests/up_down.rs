@@ -1,9 +1,6 @@
 //! `hsm-sim up` and `down`: what is left stays usable, and is removed by name, and nothing else is.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml allows it in tests; these helpers belong to them"
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests; these helpers belong to them")]
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -28,11 +25,8 @@ fn a_shell_can_use_what_up_left_until_down() {
     let scratch = tempfile::tempdir().unwrap();
     // A name that a shell would take apart, were it not quoted.
     let dir = scratch.path().join("it's $HOME");
-    let (code, up) = hsm_sim(
-        "up",
-        &dir,
-        &["--with", "softhsm", "--token", "prod", "--key", "images=ec-p256"],
-    );
+    let (code, up) =
+        hsm_sim("up", &dir, &["--with", "softhsm", "--token", "prod", "--key", "images=ecc-p256"]);
     assert_eq!(code, 0, "{}", up.stderr_text());
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
 
@@ -63,19 +57,13 @@ fn up_twice_says_to_run_down_and_leaves_the_first_alone() {
     assert_eq!(code, 1);
     assert_eq!(
         again.stderr_text(),
-        format!(
-            "hsm-sim: {0} holds a simulation already: run hsm-sim down --dir {0} first\n",
-            dir.display()
-        )
+        format!("hsm-sim: {0} holds a simulation already: run hsm-sim down --dir {0} first\n", dir.display())
     );
     assert!(dir.join("softhsm/softhsm2.conf").is_file());
     assert_eq!(hsm_sim("down", &dir, &[]).0, 0);
     let (code, gone) = hsm_sim("down", &dir, &[]);
     assert_eq!(code, 1);
-    assert!(
-        gone.stderr_text()
-            .contains("does not exist: there is nothing to end")
-    );
+    assert!(gone.stderr_text().contains("does not exist: there is nothing to end"));
 }
 
 #[test]
@@ -84,10 +72,7 @@ fn a_directory_of_somebody_elses_is_neither_used_nor_removed() {
     fs::write(scratch.path().join("thesis.tex"), "years").unwrap();
     let (code, up) = hsm_sim("up", scratch.path(), &["--with", "softhsm"]);
     assert_eq!(code, 1);
-    assert!(
-        up.stderr_text()
-            .contains("exists already and hsm-sim did not make it")
-    );
+    assert!(up.stderr_text().contains("exists already and hsm-sim did not make it"));
     let (code, down) = hsm_sim("down", scratch.path(), &[]);
     assert_eq!(code, 1);
     assert!(down.stderr_text().contains("is no directory that hsm-sim made"));

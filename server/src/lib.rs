@@ -1,1 +1,29 @@
-//! holdfastd
+//! `holdfastd`: a key provider whose private keys stay in hardware.
+//!
+//! ```text
+//! caller → wire → packet → policy → custodian → packet.finish → audit (durable) → wire
+//!          service          policy   keyring     engine::open   audit             service
+//! ```
+//!
+//! Two things hold by type: only [`policy::Policy::admit`] makes a [`policy::Grant`], which the
+//! [`keyring::Keyring`] takes by value; and an opened packet becomes answerable only by an
+//! [`audit::Receipt`], which stands for a record on disk.
+
+pub mod audit;
+pub mod backends;
+pub mod caller;
+pub mod check;
+pub mod config;
+pub mod daemon;
+pub mod engine;
+pub mod keyring;
+pub mod policy;
+pub mod request;
+pub mod status;
+
+mod listen;
+mod process;
+
+mod service;
+
+pub use process::harden;

@@ -67,18 +67,10 @@ impl Run {
             return Err(("give a command after --".to_owned(), OURS));
         };
         let name = program.to_string_lossy();
-        let mut child = Command::new(program)
-            .args(args)
-            .envs(env)
-            .spawn()
-            .map_err(|error| {
-                let code = if error.kind() == ErrorKind::NotFound {
-                    127
-                } else {
-                    126
-                };
-                (format!("{name} cannot be started: {error}"), code)
-            })?;
+        let mut child = Command::new(program).args(args).envs(env).spawn().map_err(|error| {
+            let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
+            (format!("{name} cannot be started: {error}"), code)
+        })?;
         let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
             .map_err(io::Error::from)
             .and_then(|pidfd| pass_on_until_end(&pidfd, signals));
@@ -87,9 +79,7 @@ impl Run {
             let _ = child.kill();
         }
         let status = child.wait();
-        ended
-            .and(status)
-            .map_err(|error| (format!("waiting for {name}: {error}"), OURS))
+        ended.and(status).map_err(|error| (format!("waiting for {name}: {error}"), OURS))
     }
 }
 

@@ -26,10 +26,7 @@ impl Signals {
             Ok((signal, ours))
         };
         let pipes = CAUGHT.into_iter().map(pipe).collect::<io::Result<_>>();
-        pipes.map(Signals).map_err(|source| Error::Io {
-            what: "catching signals".to_owned(),
-            source,
-        })
+        pipes.map(Signals).map_err(|source| Error::Io { what: "catching signals".to_owned(), source })
     }
 
     /// A signal that came since the last call. The same one several times counts once.

@@ -34,13 +34,10 @@ impl Up {
         let signals = Signals::catch()?;
         let simulation = self.plan.start(|| Home::create(&self.dir), &signals)?;
         // Kept only when the caller has heard of it.
-        std::io::stdout()
-            .lock()
-            .write_all(&exports(&simulation))
-            .map_err(|source| Error::Io {
-                what: format!("writing to stdout, so {} was removed again", self.dir.display()),
-                source,
-            })?;
+        std::io::stdout().lock().write_all(&exports(&simulation)).map_err(|source| Error::Io {
+            what: format!("writing to stdout, so {} was removed again", self.dir.display()),
+            source,
+        })?;
         signals.check()?;
         simulation.keep();
         Ok(())
@@ -76,11 +73,8 @@ mod tests {
     fn a_shell_reads_back_what_was_quoted() {
         let value = "a b'c\"$(exit 1)`x`\\\n!";
         let script = [b"printf %s ", quoted(OsStr::new(value)).as_slice()].concat();
-        let output = std::process::Command::new("sh")
-            .arg("-c")
-            .arg(OsStr::from_bytes(&script))
-            .output()
-            .unwrap();
+        let output =
+            std::process::Command::new("sh").arg("-c").arg(OsStr::from_bytes(&script)).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), value);
     }
 }

@@ -50,11 +50,7 @@ impl Output {
     /// Waits until the last byte is in, but not long.
     pub(super) fn settle(&self) {
         let state = self.0.lock();
-        drop(
-            self.0
-                .ended
-                .wait_timeout_while(state, SETTLE, |state| !state.ended),
-        );
+        drop(self.0.ended.wait_timeout_while(state, SETTLE, |state| !state.ended));
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {

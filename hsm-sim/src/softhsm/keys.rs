@@ -24,28 +24,19 @@ pub struct Which<'a> {
 
 impl<'a> From<&'a str> for Which<'a> {
     fn from(label: &'a str) -> Self {
-        Which {
-            label: Some(label),
-            id: None,
-        }
+        Which { label: Some(label), id: None }
     }
 }
 
 impl<'a> From<&'a [u8]> for Which<'a> {
     fn from(id: &'a [u8]) -> Self {
-        Which {
-            label: None,
-            id: Some(id),
-        }
+        Which { label: None, id: Some(id) }
     }
 }
 
 impl<'a> From<&'a Key> for Which<'a> {
     fn from(key: &'a Key) -> Self {
-        Which {
-            label: Some(&key.label),
-            id: Some(&key.id),
-        }
+        Which { label: Some(&key.label), id: Some(&key.id) }
     }
 }
 
@@ -111,21 +102,12 @@ impl SoftHsm {
             .arg(public.path());
         program::run(openssl, "openssl pkey")?;
         let der = std::fs::read(public.path()).map_err(Error::io("reading", public.path()))?;
-        let is_ec = der
-            .windows(spki::EC_PUBLIC_KEY.len())
-            .take(16)
-            .any(|window| window == spki::EC_PUBLIC_KEY);
-        let usage = if is_ec {
-            "--usage-derive"
-        } else {
-            "--usage-decrypt"
-        };
+        let is_ec =
+            der.windows(spki::EC_PUBLIC_KEY.len()).take(16).any(|window| window == spki::EC_PUBLIC_KEY);
+        let usage = if is_ec { "--usage-derive" } else { "--usage-decrypt" };
         for (kind, file) in [("privkey", pem), ("pubkey", public.path())] {
             let mut write = self.pkcs11_tool(token)?;
-            write
-                .args(["--type", kind, usage])
-                .arg("--write-object")
-                .arg(file);
+            write.args(["--type", kind, usage]).arg("--write-object").arg(file);
             if extractable && kind == "privkey" {
                 write.arg("--extractable");
             }
@@ -139,14 +121,8 @@ impl SoftHsm {
     pub fn destroy<'a>(&self, token: &Token, which: impl Into<Which<'a>>) -> Result<(), Error> {
         let objects = self.objects(token)?;
         let key = single(&objects, ObjectKind::PrivateKey, which.into())?.which();
-        for (kind, name_of_kind) in [
-            (ObjectKind::PrivateKey, "privkey"),
-            (ObjectKind::PublicKey, "pubkey"),
-        ] {
-            if !objects
-                .iter()
-                .any(|object| object.kind == kind && fits(object, key))
-            {
+        for (kind, name_of_kind) in [(ObjectKind::PrivateKey, "privkey"), (ObjectKind::PublicKey, "pubkey")] {
+            if !objects.iter().any(|object| object.kind == kind && fits(object, key)) {
                 continue;
             }
             let mut delete = self.pkcs11_tool(token)?;
@@ -167,16 +143,13 @@ impl SoftHsm {
             Some(bytes) => std::fs::write(der.path(), bytes).map_err(Error::io("writing", der.path()))?,
             None => {
                 let mut read = self.pkcs11_tool(token)?;
-                read.args(["--read-object", "--type", "pubkey", "--output-file"])
-                    .arg(der.path());
+                read.args(["--read-object", "--type", "pubkey", "--output-file"]).arg(der.path());
                 name(&mut read, object.which());
                 program::run(read, "pkcs11-tool --read-object")?;
             }
         }
         let mut openssl = openssl()?;
-        openssl
-            .args(["-pubin", "-inform", "DER", "-pubout", "-in"])
-            .arg(der.path());
+        openssl.args(["-pubin", "-inform", "DER", "-pubout", "-in"]).arg(der.path());
         let pem = program::run(openssl, "openssl pkey")?;
         Ok(String::from_utf8_lossy(&pem).into_owned())
     }
@@ -216,19 +189,13 @@ impl Key {
         if id.is_empty() || id.len() > 64 {
             return Err(Error::Invalid("a key's id has 1 to 64 bytes".to_owned()));
         }
-        Ok(Key {
-            label: label.to_owned(),
-            id: id.to_vec(),
-        })
+        Ok(Key { label: label.to_owned(), id: id.to_vec() })
     }
 }
 
 impl Object {
     fn which(&self) -> Which<'_> {
-        Which {
-            label: Some(&self.label),
-            id: Some(&self.id),
-        }
+        Which { label: Some(&self.label), id: Some(&self.id) }
     }
 }
 
@@ -257,16 +224,14 @@ fn fits(object: &Object, which: Which<'_>) -> bool {
 }
 
 fn single<'a>(objects: &'a [Object], kind: ObjectKind, which: Which<'_>) -> Result<&'a Object, Error> {
-    let mut found = objects
-        .iter()
-        .filter(|object| object.kind == kind && fits(object, which));
+    let mut found = objects.iter().filter(|object| object.kind == kind && fits(object, which));
     match (found.next(), found.next()) {
         (Some(object), None) => Ok(object),
         (None, _) => Err(Error::Invalid(format!(
             "there is no key {which} on the token: see pkcs11-tool --list-objects"
         ))),
-        (Some(_), Some(_)) => Err(Error::Invalid(format!(
-            "several keys match {which}: give both the label and the id"
-        ))),
+        (Some(_), Some(_)) => {
+            Err(Error::Invalid(format!("several keys match {which}: give both the label and the id")))
+        }
     }
 }

@@ -35,9 +35,7 @@ impl Object {
     /// sensitive, always sensitive, never extractable, local, and not extractable.
     pub fn is_guarded(&self) -> bool {
         let states = |attribute: &str| self.access.iter().any(|stated| stated == attribute);
-        ["sensitive", "always sensitive", "never extractable", "local"]
-            .into_iter()
-            .all(states)
+        ["sensitive", "always sensitive", "never extractable", "local"].into_iter().all(states)
             && !states("extractable")
     }
 }
@@ -92,14 +90,8 @@ fn parse(listing: &str) -> Vec<Object> {
 }
 
 fn from_hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .chars()
-        .filter_map(|digit| u8::try_from(digit.to_digit(16)?).ok())
-        .collect();
-    digits
-        .chunks_exact(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
+    let digits: Vec<u8> = text.chars().filter_map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 #[cfg(test)]

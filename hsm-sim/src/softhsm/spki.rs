@@ -38,14 +38,7 @@ mod tests {
 
     #[test]
     fn a_point_whose_length_is_wrong_is_no_point() {
-        for point in [
-            &[][..],
-            &[4],
-            &[4, 2, 1],
-            &[4, 1, 1, 1],
-            &[3, 1, 1],
-            &[4, 0x82, 0, 0],
-        ] {
+        for point in [&[][..], &[4], &[4, 2, 1], &[4, 1, 1, 1], &[3, 1, 1], &[4, 0x82, 0, 0]] {
             assert_eq!(of_ec(&[6, 0], point), None, "{point:?}");
         }
         assert!(of_ec(&[6, 0], &[4, 1, 1]).is_some());

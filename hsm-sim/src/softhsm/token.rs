@@ -89,13 +89,7 @@ impl SoftHsm {
             .open(&pin_file)
             .and_then(|mut file| file.write_all(pin.as_bytes()))
             .map_err(Error::io("writing", &pin_file))?;
-        Ok(Token {
-            label: label.to_owned(),
-            serial,
-            slot,
-            pin,
-            pin_file,
-        })
+        Ok(Token { label: label.to_owned(), serial, slot, pin, pin_file })
     }
 
     /// pkcs11-tool, on this token and logged in.
@@ -161,12 +155,8 @@ fn last_number(text: &[u8]) -> Option<String> {
 fn random_digits() -> Result<Zeroizing<String>, Error> {
     let path = Path::new("/dev/urandom");
     let mut bytes = Zeroizing::new([0; 8]);
-    File::open(path)
-        .and_then(|mut file| file.read_exact(&mut *bytes))
-        .map_err(Error::io("reading", path))?;
-    Ok(Zeroizing::new(
-        bytes.iter().map(|byte| char::from(b'0' + byte % 10)).collect(),
-    ))
+    File::open(path).and_then(|mut file| file.read_exact(&mut *bytes)).map_err(Error::io("reading", path))?;
+    Ok(Zeroizing::new(bytes.iter().map(|byte| char::from(b'0' + byte % 10)).collect()))
 }
 
 #[cfg(test)]

@@ -53,9 +53,11 @@ pub struct Case {
     pub run: Box<dyn FnOnce() + Send>,
 }
 
+type Promise = fn(&Subject);
+
 /// All promises, for this subject.
 pub fn cases(subject: &Arc<Subject>) -> Vec<Case> {
-    const ALL: &[(&str, fn(&Subject))] = &[
+    const ALL: &[(&str, Promise)] = &[
         ("it_describes_each_key_with_its_public_half", describes),
         ("its_evidence_tells_where_a_key_came_from", evidence),
         ("it_opens_what_was_sealed_to_the_public_half", opens),
@@ -71,10 +73,7 @@ pub fn cases(subject: &Arc<Subject>) -> Vec<Case> {
     ALL.iter()
         .map(|(name, promise)| {
             let subject = subject.clone();
-            Case {
-                name,
-                run: Box::new(move || promise(&subject)),
-            }
+            Case { name, run: Box::new(move || promise(&subject)) }
         })
         .collect()
 }
@@ -85,11 +84,7 @@ fn describes(subject: &Subject) {
         let info = token.describe(&key.uri).expect("describe");
         assert_eq!(info.public.as_ref(), Some(&key.public), "{}", key.uri);
         assert_eq!(info.algorithms, key.algorithms, "{}", key.uri);
-        assert_eq!(
-            token.describe(&key.uri).expect("again"),
-            info,
-            "the same answer twice"
-        );
+        assert_eq!(token.describe(&key.uri).expect("again"), info, "the same answer twice");
     }
 }
 
@@ -107,14 +102,9 @@ fn opens(subject: &Subject) {
     subject.each_algorithm(|key, algorithm| {
         for _ in 0..3 {
             let (sealed, expected) = seal(&key.public, algorithm);
-            let opened = token
-                .open(&key.uri, &sealed)
-                .unwrap_or_else(|e| panic!("{} {algorithm}: {e}", key.uri));
-            assert!(
-                opened.expose() == expected.expose(),
-                "{} {algorithm}: not what was sealed",
-                key.uri
-            );
+            let opened =
+                token.open(&key.uri, &sealed).unwrap_or_else(|e| panic!("{} {algorithm}: {e}", key.uri));
+            assert!(opened.expose() == expected.expose(), "{} {algorithm}: not what was sealed", key.uri);
         }
     });
 }
@@ -122,28 +112,17 @@ fn opens(subject: &Subject) {
 fn unsupported(subject: &Subject) {
     let mut token = subject.connect();
     for key in &subject.keys {
-        for algorithm in Algorithm::ALL
-            .iter()
-            .filter(|known| !key.algorithms.contains(known))
-        {
+        for algorithm in Algorithm::ALL.iter().filter(|known| !key.algorithms.contains(known)) {
             // What does not fit the key's type is sealed to a key of ours that it does fit.
             let (sealed, _) = match (&key.public, algorithm.oaep_hash()) {
                 (PublicKey::Rsa(_), Some(_)) => seal(&key.public, *algorithm),
-                (PublicKey::Ec(_), Some(hash)) => (
-                    Sealed::RsaOaep {
-                        hash,
-                        ciphertext: vec![1; 256],
-                    },
-                    Secret::new(vec![]),
-                ),
+                (PublicKey::Ec(_), Some(hash)) => {
+                    (Sealed::RsaOaep { hash, ciphertext: vec![1; 256] }, Secret::new(vec![]))
+                }
                 _ => seal(&ephemeral_key(Curve::P256), *algorithm),
             };
             let error = token.open(&key.uri, &sealed).expect_err("opened");
-            assert!(
-                matches!(error, Error::Unsupported(_)),
-                "{} {algorithm}: {error:?}",
-                key.uri
-            );
+            assert!(matches!(error, Error::Unsupported(_)), "{} {algorithm}: {error:?}", key.uri);
         }
         still_opens(&mut *token, key);
     }
@@ -162,14 +141,7 @@ fn damaged(subject: &Subject) {
             rejects(&mut *token, key, &Sealed::RsaOaep { hash, ciphertext });
         }
         for filler in [0, 0xff] {
-            rejects(
-                &mut *token,
-                key,
-                &Sealed::RsaOaep {
-                    hash,
-                    ciphertext: vec![filler; ciphertext.len()],
-                },
-            );
+            rejects(&mut *token, key, &Sealed::RsaOaep { hash, ciphertext: vec![filler; ciphertext.len()] });
         }
         still_opens(&mut *token, key);
     });
@@ -199,14 +171,7 @@ fn odd_lengths(subject: &Subject) {
         };
         let whole = public.modulus.len();
         for len in [0, 1, whole - 1, whole + 1, 4 * whole] {
-            rejects(
-                &mut *token,
-                key,
-                &Sealed::RsaOaep {
-                    hash: OaepHash::Sha1,
-                    ciphertext: vec![0x42; len],
-                },
-            );
+            rejects(&mut *token, key, &Sealed::RsaOaep { hash: OaepHash::Sha1, ciphertext: vec![0x42; len] });
         }
         still_opens(&mut *token, key);
     }
@@ -227,11 +192,7 @@ fn off_curve(subject: &Subject) {
         for ephemeral in [off, truncated, Vec::new(), vec![0]] {
             rejects(&mut *token, key, &Sealed::Ecdh { curve, ephemeral });
         }
-        let foreign = if curve == Curve::P256 {
-            Curve::P384
-        } else {
-            Curve::P256
-        };
+        let foreign = if curve == Curve::P256 { Curve::P384 } else { Curve::P256 };
         let (sealed, _) = seal(&ephemeral_key(foreign), Algorithm::EcdhEsA256Kw);
         rejects(&mut *token, key, &sealed);
         still_opens(&mut *token, key);
@@ -241,23 +202,11 @@ fn off_curve(subject: &Subject) {
 fn not_one(subject: &Subject) {
     let mut token = subject.connect();
     let (sealed, _) = seal(&ephemeral_key(Curve::P256), Algorithm::EcdhEsA256Kw);
-    assert_eq!(
-        token.describe(&subject.missing).expect_err("found"),
-        Error::KeyNotFound
-    );
-    assert_eq!(
-        token.open(&subject.missing, &sealed).expect_err("opened"),
-        Error::KeyNotFound
-    );
+    assert_eq!(token.describe(&subject.missing).expect_err("found"), Error::KeyNotFound);
+    assert_eq!(token.open(&subject.missing, &sealed).expect_err("opened"), Error::KeyNotFound);
     if let Some(ambiguous) = &subject.ambiguous {
-        assert_eq!(
-            token.describe(ambiguous).expect_err("chose one"),
-            Error::KeyAmbiguous(2)
-        );
-        assert_eq!(
-            token.open(ambiguous, &sealed).expect_err("chose one"),
-            Error::KeyAmbiguous(2)
-        );
+        assert_eq!(token.describe(ambiguous).expect_err("chose one"), Error::KeyAmbiguous(2));
+        assert_eq!(token.open(ambiguous, &sealed).expect_err("chose one"), Error::KeyAmbiguous(2));
     }
 }
 
@@ -328,8 +277,7 @@ fn seal(public: &PublicKey, algorithm: Algorithm) -> (Sealed, Secret) {
                 OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
             };
             let mut ciphertext = vec![0; key.ciphertext_size()];
-            key.encrypt(oaep, &secret, &mut ciphertext, None)
-                .expect("encrypt");
+            key.encrypt(oaep, &secret, &mut ciphertext, None).expect("encrypt");
             (Sealed::RsaOaep { hash, ciphertext }, Secret::new(secret))
         }
         (PublicKey::Ec(public), None) => {
@@ -337,13 +285,7 @@ fn seal(public: &PublicKey, algorithm: Algorithm) -> (Sealed, Secret) {
             let ephemeral = ours.compute_public_key().expect("public").as_ref().to_vec();
             let peer = agreement::UnparsedPublicKey::new(ecdh(public.curve), &public.point);
             let z = agreement::agree(&ours, peer, (), |z| Ok(Secret::copy_of(z))).expect("agree");
-            (
-                Sealed::Ecdh {
-                    curve: public.curve,
-                    ephemeral,
-                },
-                z,
-            )
+            (Sealed::Ecdh { curve: public.curve, ephemeral }, z)
         }
         _ => panic!("{algorithm} does not fit {}", public.type_name()),
     }

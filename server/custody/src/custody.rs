@@ -102,11 +102,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_unproven() {
-        let unread = Custody {
-            local: None,
-            never_extractable: None,
-            ..proven()
-        };
+        let unread = Custody { local: None, never_extractable: None, ..proven() };
         assert!(!unread.is_proven());
         assert_eq!(unread.summary(), "of unproven origin, not extractable");
         assert!(!Custody::default().is_proven());
@@ -115,45 +111,19 @@ mod tests {
     #[test]
     fn a_key_that_may_leave_is_refused_with_the_reason_and_the_setting() {
         for (weak, reason) in [
-            (
-                Custody {
-                    extractable: Some(true),
-                    ..proven()
-                },
-                "may leave its token",
-            ),
-            (
-                Custody {
-                    sensitive: Some(false),
-                    ..proven()
-                },
-                "can be read",
-            ),
+            (Custody { extractable: Some(true), ..proven() }, "may leave its token"),
+            (Custody { sensitive: Some(false), ..proven() }, "can be read"),
         ] {
             let error = Requirement::default().check(&weak).unwrap_err().to_string();
-            assert!(
-                error.contains(reason) && error.contains("allow_extractable = true"),
-                "{error}"
-            );
-            Requirement {
-                allow_extractable: true,
-            }
-            .check(&weak)
-            .unwrap();
+            assert!(error.contains(reason) && error.contains("allow_extractable = true"), "{error}");
+            Requirement { allow_extractable: true }.check(&weak).unwrap();
         }
     }
 
     #[test]
     fn an_imported_key_is_allowed_and_told() {
-        let imported = Custody {
-            local: Some(false),
-            never_extractable: Some(false),
-            ..proven()
-        };
+        let imported = Custody { local: Some(false), never_extractable: Some(false), ..proven() };
         Requirement::default().check(&imported).unwrap();
-        assert_eq!(
-            imported.summary(),
-            "imported, not extractable now, but it once was"
-        );
+        assert_eq!(imported.summary(), "imported, not extractable now, but it once was");
     }
 }

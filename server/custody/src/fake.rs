@@ -73,12 +73,7 @@ impl FakeToken {
         let spki: PublicKeyX509Der<'_> = key.public_key().as_der().expect("SPKI");
         let public = PublicKey::from_der(spki.as_ref()).expect("SPKI of our own");
         let private = Private::Rsa(OaepPrivateDecryptingKey::new(key).expect("OAEP key"));
-        self.insert(
-            uri,
-            private,
-            public,
-            vec![Algorithm::RsaOaep, Algorithm::RsaOaep256],
-        )
+        self.insert(uri, private, public, vec![Algorithm::RsaOaep, Algorithm::RsaOaep256])
     }
 
     /// Makes an EC key inside the token.
@@ -86,12 +81,7 @@ impl FakeToken {
         let key = agreement::PrivateKey::generate(ecdh(curve)).expect("EC key generation");
         let point = key.compute_public_key().expect("public point");
         let public = PublicKey::ec(curve, point.as_ref()).expect("a point");
-        self.insert(
-            uri,
-            Private::Ec(curve, key),
-            public,
-            vec![Algorithm::EcdhEsA256Kw],
-        )
+        self.insert(uri, Private::Ec(curve, key), public, vec![Algorithm::EcdhEsA256Kw])
     }
 
     /// Has the token state another custody of a key.
@@ -126,10 +116,7 @@ impl FakeToken {
         if state.fault == Some(Fault::RefusesPin) {
             return Err(Error::PinRefused("the token refused its PIN".into()));
         }
-        Ok(Box::new(Fake {
-            token: self.clone(),
-            generation: state.generation,
-        }))
+        Ok(Box::new(Fake { token: self.clone(), generation: state.generation }))
     }
 
     fn insert(
@@ -147,16 +134,9 @@ impl FakeToken {
             local: Some(true),
             evidence: vec![("origin".into(), "made in memory by a test".into())],
         };
-        let info = KeyInfo {
-            public: Some(public.clone()),
-            algorithms,
-            custody,
-        };
+        let info = KeyInfo { public: Some(public.clone()), algorithms, custody };
         let uri = uri.parse().expect("a key URI");
-        self.0
-            .state()
-            .keys
-            .push((uri, Arc::new(FakeKey { private, info })));
+        self.0.state().keys.push((uri, Arc::new(FakeKey { private, info })));
         public
     }
 }
@@ -203,18 +183,11 @@ impl Custodian for Fake {
                     OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
                 };
                 let mut plaintext = vec![0; key.min_output_size()];
-                let opened = key
-                    .decrypt(algorithm, ciphertext, &mut plaintext, None)
-                    .map_err(|_| Error::Rejected)?;
+                let opened =
+                    key.decrypt(algorithm, ciphertext, &mut plaintext, None).map_err(|_| Error::Rejected)?;
                 Ok(Secret::copy_of(opened))
             }
-            (
-                Private::Ec(curve, key),
-                Sealed::Ecdh {
-                    curve: theirs,
-                    ephemeral,
-                },
-            ) if curve == theirs => {
+            (Private::Ec(curve, key), Sealed::Ecdh { curve: theirs, ephemeral }) if curve == theirs => {
                 let peer = agreement::UnparsedPublicKey::new(ecdh(*curve), ephemeral);
                 agreement::agree(key, peer, Error::Rejected, |z| Ok(Secret::copy_of(z)))
             }
@@ -226,9 +199,7 @@ impl Custodian for Fake {
 
     fn probe(&mut self) -> Result<Health, Error> {
         drop(self.enter("probe")?);
-        Ok(Health {
-            token: "a token in memory".into(),
-        })
+        Ok(Health { token: "a token in memory".into() })
     }
 }
 

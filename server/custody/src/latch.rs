@@ -43,9 +43,7 @@ impl PinLatch {
                 b => format!("_{b:02x}"),
             })
             .collect();
-        PinLatch {
-            file: dir.join(format!("{name}.pin-refused")),
-        }
+        PinLatch { file: dir.join(format!("{name}.pin-refused")) }
     }
 
     /// Where the latch is kept: what an operator removes to have the PIN tried again.
@@ -76,6 +74,12 @@ impl PinLatch {
         Ok(same.is_ok())
     }
 
+    /// Whether a refusal could be remembered. Asked before a PIN is tried: one that cannot be latched
+    /// must not be tried either.
+    pub fn check_writable(&self) -> io::Result<()> {
+        tempfile::NamedTempFile::new_in(self.dir()).map(drop)
+    }
+
     /// Remembers that this PIN was refused; on disk when it returns.
     pub fn latch(&self, pin: &Secret) -> io::Result<()> {
         let mut latched = Latched {
@@ -93,13 +97,16 @@ impl PinLatch {
             pin.expose(),
             &mut latched.refused,
         );
-        let dir = self.file.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(self.dir())?;
         serde_json::to_writer(&mut file, &latched)?;
         file.write_all(b"\n")?;
         file.as_file().sync_all()?;
         file.persist(&self.file)?;
-        fs::File::open(dir)?.sync_all()
+        fs::File::open(self.dir())?.sync_all()
+    }
+
+    fn dir(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("."))
     }
 
     /// Forgets it: the PIN was accepted, or an operator asks for another try.
@@ -122,17 +129,11 @@ mod tests {
     #[test]
     fn a_refused_pin_stays_refused_in_the_next_process_and_another_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        PinLatch::new(dir.path(), "pkcs11:token=a")
-            .latch(&pin("123456"))
-            .unwrap();
+        PinLatch::new(dir.path(), "pkcs11:token=a").latch(&pin("123456")).unwrap();
         let after_restart = PinLatch::new(dir.path(), "pkcs11:token=a");
         assert!(after_restart.is_latched(&pin("123456")).unwrap());
         assert!(!after_restart.is_latched(&pin("654321")).unwrap());
-        assert!(
-            !PinLatch::new(dir.path(), "pkcs11:token=b")
-                .is_latched(&pin("123456"))
-                .unwrap()
-        );
+        assert!(!PinLatch::new(dir.path(), "pkcs11:token=b").is_latched(&pin("123456")).unwrap());
         after_restart.clear().unwrap();
         assert!(!after_restart.is_latched(&pin("123456")).unwrap());
     }
@@ -145,10 +146,7 @@ mod tests {
         latch.latch(&pin("31415926")).unwrap();
         let text = fs::read_to_string(latch.file()).unwrap();
         assert!(!text.contains("31415926"), "{text}");
-        assert_eq!(
-            fs::metadata(latch.file()).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(latch.file()).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -57,29 +57,15 @@ impl Pool {
     /// Starts the workers. They connect when the first job comes.
     pub fn start(name: &str, settings: Settings, connect: Arc<Connect>) -> std::io::Result<Pool> {
         let (jobs, queue) = crossbeam_channel::unbounded();
-        let gate = Arc::new(Gate {
-            connect,
-            closed: Mutex::new(None),
-        });
+        let gate = Arc::new(Gate { connect, closed: Mutex::new(None) });
         for number in 0..settings.workers {
             let (queue, gate) = (queue.clone(), gate.clone());
             std::thread::Builder::new()
                 .name(format!("{name}#{number}"))
-                .spawn(move || {
-                    Worker {
-                        queue,
-                        gate,
-                        live: None,
-                    }
-                    .run()
-                })?;
+                .spawn(move || Worker { queue, gate, live: None }.run())?;
         }
         let places = settings.workers + settings.queue;
-        Ok(Pool {
-            jobs,
-            places: Arc::new(Semaphore::new(places)),
-            settings,
-        })
+        Ok(Pool { jobs, places: Arc::new(Semaphore::new(places)), settings })
     }
 
     /// [`Custodian::describe`], freshly from the token, and the custody asked for.
@@ -96,8 +82,7 @@ impl Pool {
     /// [`Custodian::describe`] for `check`: what the token says, whatever is asked of its custody.
     pub async fn inspect(&self, uri: &KeyUri, deadline: Instant) -> Result<KeyInfo, Error> {
         let uri = uri.clone();
-        self.call(deadline, move |live| live.custodian.describe(&uri))
-            .await
+        self.call(deadline, move |live| live.custodian.describe(&uri)).await
     }
 
     /// [`Custodian::open`]. The key's custody is checked first on every new connection.
@@ -126,11 +111,7 @@ impl Pool {
     /// Places taken and there.
     pub fn usage(&self) -> Usage {
         let places = self.settings.workers + self.settings.queue;
-        Usage {
-            workers: self.settings.workers,
-            taken: places - self.places.available_permits(),
-            places,
-        }
+        Usage { workers: self.settings.workers, taken: places - self.places.available_permits(), places }
     }
 
     async fn call<T: Send + 'static>(
@@ -151,9 +132,7 @@ impl Pool {
                 let _ = answer.send(result);
             }),
         };
-        self.jobs
-            .send(job)
-            .map_err(|_| Error::Internal("the token's workers have ended".into()))?;
+        self.jobs.send(job).map_err(|_| Error::Internal("the token's workers have ended".into()))?;
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Err(_late) => Err(Error::OutOfTime),
             // The job was dropped unrun, which happens only past its deadline.
@@ -183,11 +162,7 @@ struct Closed {
 
 impl Gate {
     fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
-        if let Some(closed) = self
-            .closed()
-            .as_ref()
-            .filter(|closed| Instant::now() < closed.until)
-        {
+        if let Some(closed) = self.closed().as_ref().filter(|closed| Instant::now() < closed.until) {
             return Err(closed.because.clone());
         }
         let result = (self.connect)();
@@ -195,14 +170,8 @@ impl Gate {
         match &result {
             Ok(_) => *closed = None,
             Err(because) => {
-                let pause = closed
-                    .as_ref()
-                    .map_or(FIRST_BACKOFF, |c| (c.pause * 2).min(LAST_BACKOFF));
-                *closed = Some(Closed {
-                    until: Instant::now() + pause,
-                    pause,
-                    because: because.clone(),
-                });
+                let pause = closed.as_ref().map_or(FIRST_BACKOFF, |c| (c.pause * 2).min(LAST_BACKOFF));
+                *closed = Some(Closed { until: Instant::now() + pause, pause, because: because.clone() });
             }
         }
         result
@@ -267,10 +236,7 @@ impl Worker {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let live = match &mut self.live {
                 Some(live) => live,
-                none => none.insert(Live {
-                    custodian: self.gate.connect()?,
-                    vetted: HashSet::new(),
-                }),
+                none => none.insert(Live { custodian: self.gate.connect()?, vetted: HashSet::new() }),
             };
             work(live)
         }))

@@ -25,12 +25,7 @@ fn the_fake_keeps_every_promise() {
     for curve in Curve::ALL {
         let name = uri(curve.name());
         let public = token.generate_ec(&name, curve);
-        keys.push(SubjectKey {
-            uri: name.parse().unwrap(),
-            public,
-            algorithms: ec.clone(),
-            proven: true,
-        });
+        keys.push(SubjectKey { uri: name.parse().unwrap(), public, algorithms: ec.clone(), proven: true });
     }
     token.generate_ec("pkcs11:token=t;object=twin;id=%01", Curve::P256);
     token.generate_ec("pkcs11:token=t;object=twin;id=%02", Curve::P256);

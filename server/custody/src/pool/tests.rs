@@ -7,11 +7,7 @@ const URI: &str = "pkcs11:token=t;object=k";
 
 fn pool(token: &FakeToken, workers: usize, queue: usize) -> Arc<Pool> {
     let token = token.clone();
-    let settings = Settings {
-        workers,
-        queue,
-        timeout: Duration::from_secs(5),
-    };
+    let settings = Settings { workers, queue, timeout: Duration::from_secs(5) };
     Arc::new(Pool::start("test", settings, Arc::new(move || token.connect())).unwrap())
 }
 
@@ -24,10 +20,7 @@ fn uri() -> KeyUri {
 }
 
 fn garbage() -> Sealed {
-    Sealed::RsaOaep {
-        hash: OaepHash::Sha1,
-        ciphertext: vec![1; 256],
-    }
+    Sealed::RsaOaep { hash: OaepHash::Sha1, ciphertext: vec![1; 256] }
 }
 
 /// Waits until the token has been called this often: it is then inside the call.
@@ -58,14 +51,7 @@ async fn a_full_queue_says_busy_at_once() {
     token.set_fault(None);
     running.await.unwrap().unwrap();
     waiting.await.unwrap().unwrap();
-    assert_eq!(
-        pool.usage(),
-        Usage {
-            workers: 1,
-            taken: 0,
-            places: 2
-        }
-    );
+    assert_eq!(pool.usage(), Usage { workers: 1, taken: 0, places: 2 });
 }
 
 #[tokio::test]
@@ -96,9 +82,7 @@ async fn a_job_past_its_deadline_is_dropped_unrun() {
     until_called(&token, "connect", 1).await;
     let impatient = Instant::now() + Duration::from_millis(20);
     assert_eq!(
-        pool.open(&uri(), Requirement::default(), garbage(), impatient)
-            .await
-            .unwrap_err(),
+        pool.open(&uri(), Requirement::default(), garbage(), impatient).await.unwrap_err(),
         Error::OutOfTime
     );
     token.set_fault(None);
@@ -112,13 +96,9 @@ async fn a_dead_connection_is_replaced_without_an_error() {
     let token = FakeToken::new();
     token.generate_rsa(URI);
     let pool = pool(&token, 1, 1);
-    pool.describe(&uri(), Requirement::default(), soon())
-        .await
-        .unwrap();
+    pool.describe(&uri(), Requirement::default(), soon()).await.unwrap();
     token.restart();
-    pool.describe(&uri(), Requirement::default(), soon())
-        .await
-        .unwrap();
+    pool.describe(&uri(), Requirement::default(), soon()).await.unwrap();
     assert_eq!(token.calls("connect"), 2);
 }
 
@@ -146,11 +126,7 @@ async fn a_token_that_is_down_is_not_stormed_with_connections() {
     }
     // Each worker may have been inside the first attempt; after that one pause doubles into the next.
     let pauses = (begun.elapsed().as_millis() / FIRST_BACKOFF.as_millis()) as usize;
-    assert!(
-        token.calls("connect") <= 4 + pauses,
-        "{} connections",
-        token.calls("connect")
-    );
+    assert!(token.calls("connect") <= 4 + pauses, "{} connections", token.calls("connect"));
 }
 
 #[tokio::test]
@@ -168,30 +144,13 @@ async fn a_panic_in_a_backend_costs_one_answer() {
 async fn an_extractable_key_is_refused_before_it_is_used() {
     let token = FakeToken::new();
     token.generate_rsa(URI);
-    token.set_custody(
-        URI,
-        &Custody {
-            extractable: Some(true),
-            ..Custody::default()
-        },
-    );
+    token.set_custody(URI, &Custody { extractable: Some(true), ..Custody::default() });
     let pool = pool(&token, 1, 1);
-    let refused = pool
-        .open(&uri(), Requirement::default(), garbage(), soon())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&refused, Error::KeyUnfit(why) if why.contains("allow_extractable")),
-        "{refused:?}"
-    );
+    let refused = pool.open(&uri(), Requirement::default(), garbage(), soon()).await.unwrap_err();
+    assert!(matches!(&refused, Error::KeyUnfit(why) if why.contains("allow_extractable")), "{refused:?}");
     assert_eq!(token.calls("open"), 0);
-    let allowed = Requirement {
-        allow_extractable: true,
-    };
-    assert_eq!(
-        pool.open(&uri(), allowed, garbage(), soon()).await.unwrap_err(),
-        Error::Rejected
-    );
+    let allowed = Requirement { allow_extractable: true };
+    assert_eq!(pool.open(&uri(), allowed, garbage(), soon()).await.unwrap_err(), Error::Rejected);
 }
 
 #[tokio::test]

@@ -1,0 +1,129 @@
+//! What a token can do with a key, asked of the token and not believed of its mechanism list alone.
+//!
+//! A mechanism list says CKM_RSA_PKCS_OAEP, not with which hash: SoftHSM has it with SHA-1 only. That is
+//! tried with a C_DecryptInit, on a session thrown away right after, because PKCS#11 before 3.0 has no
+//! other way to end an operation that was begun.
+
+use cryptoki::context::Pkcs11;
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+use holdfast_custody::Error;
+use holdfast_wire::{Algorithm, OaepHash};
+
+use crate::attributes::{flag, read};
+use crate::errors::failed;
+use crate::module::TokenState;
+
+/// Where to ask.
+pub(crate) struct Place<'a> {
+    pub(crate) context: &'a Pkcs11,
+    pub(crate) slot: Slot,
+    pub(crate) session: &'a Session,
+    pub(crate) state: &'a TokenState,
+}
+
+/// RSA or EC; no other type of key can be used.
+pub(crate) fn key_type(session: &Session, key: ObjectHandle) -> Result<KeyType, Error> {
+    match read(session, key, AttributeType::KeyType)? {
+        Some(Attribute::KeyType(kind)) if kind == KeyType::RSA || kind == KeyType::EC => Ok(kind),
+        Some(Attribute::KeyType(kind)) => Err(Error::KeyUnfit(format!(
+            "it is a key of type {kind}; only RSA and EC (NIST curves) can be used"
+        ))),
+        _ => Err(Error::KeyUnfit("the token does not tell what type of key it is".into())),
+    }
+}
+
+/// What the token does with this key by one native command, in the order of [`Algorithm::ALL`]; at least
+/// one, or the key is unfit.
+pub(crate) fn algorithms(
+    place: &Place<'_>,
+    key: ObjectHandle,
+    kind: KeyType,
+) -> Result<Vec<Algorithm>, Error> {
+    if flag(place.session, key, AttributeType::AlwaysAuthenticate)? == Some(true) {
+        return Err(Error::KeyUnfit(
+            "the key wants its PIN for every use (CKA_ALWAYS_AUTHENTICATE), which this version does not support".into(),
+        ));
+    }
+    let (mechanism, usage) = match kind {
+        KeyType::EC => (MechanismType::ECDH1_DERIVE, AttributeType::Derive),
+        _ => (MechanismType::RSA_PKCS_OAEP, AttributeType::Decrypt),
+    };
+    if flag(place.session, key, usage)? != Some(true) {
+        return Err(Error::KeyUnfit(format!(
+            "the key may not do it: {usage} is not true; make a key with it"
+        )));
+    }
+    if !has_mechanism(place, mechanism)? {
+        return Err(Error::KeyUnfit(format!("the token has no {mechanism}")));
+    }
+    if !is_allowed(place.session, key, mechanism)? {
+        return Err(Error::KeyUnfit(format!("the key's CKA_ALLOWED_MECHANISMS are without {mechanism}")));
+    }
+    if kind == KeyType::EC {
+        return Ok(vec![Algorithm::EcdhEsA256Kw]);
+    }
+    let mut can = Vec::new();
+    for algorithm in Algorithm::ALL {
+        if let Some(hash) = algorithm.oaep_hash()
+            && takes_oaep(place, key, hash)?
+        {
+            can.push(algorithm);
+        }
+    }
+    if can.is_empty() {
+        return Err(Error::KeyUnfit("the token takes RSA-OAEP with neither SHA-1 nor SHA-256".into()));
+    }
+    Ok(can)
+}
+
+/// RSAES-OAEP with one hash for label and MGF1, and an empty label.
+pub(crate) fn oaep(hash: OaepHash) -> Mechanism<'static> {
+    let (digest, mgf) = match hash {
+        OaepHash::Sha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
+        OaepHash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
+    };
+    Mechanism::RsaPkcsOaep(PkcsOaepParams::new(digest, mgf, PkcsOaepSource::empty()))
+}
+
+fn has_mechanism(place: &Place<'_>, mechanism: MechanismType) -> Result<bool, Error> {
+    let has = place
+        .context
+        .get_mechanism_list(place.slot)
+        .map_err(|error| failed(error, "listing the token's mechanisms"))?;
+    Ok(has.contains(&mechanism))
+}
+
+/// CKA_ALLOWED_MECHANISMS, absent or empty, restricts nothing. One that cannot be read is left to the
+/// token, which enforces it in any case.
+fn is_allowed(session: &Session, key: ObjectHandle, mechanism: MechanismType) -> Result<bool, Error> {
+    Ok(match read(session, key, AttributeType::AllowedMechanisms)? {
+        Some(Attribute::AllowedMechanisms(allowed)) => allowed.is_empty() || allowed.contains(&mechanism),
+        _ => true,
+    })
+}
+
+/// Whether the token takes OAEP with this hash; asked once per token and process.
+fn takes_oaep(place: &Place<'_>, key: ObjectHandle, hash: OaepHash) -> Result<bool, Error> {
+    let known = match hash {
+        OaepHash::Sha1 => &place.state.oaep[0],
+        OaepHash::Sha256 => &place.state.oaep[1],
+    };
+    if let Some(takes) = known.get() {
+        return Ok(*takes);
+    }
+    let thrown_away =
+        place.context.open_ro_session(place.slot).map_err(|error| failed(error, "opening a session"))?;
+    let takes = match thrown_away.decrypt_init(&oaep(hash), key) {
+        Ok(()) => true,
+        Err(error) => match failed(error, "RSA-OAEP") {
+            Error::Unsupported(_) => false,
+            // Of the key or of the connection, not of the token: nothing to remember.
+            other => return Err(other),
+        },
+    };
+    Ok(*known.get_or_init(|| takes))
+}

@@ -1,0 +1,149 @@
+//! One session on one token, as a [`Custodian`].
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use cryptoki::slot::{Slot, TokenInfo};
+use holdfast_custody::{Custodian, Error, Health, KeyInfo};
+use holdfast_wire::{Algorithm, KeyUri, PublicKey, Sealed, Secret};
+
+use crate::ability::{self, Place};
+use crate::errors::failed;
+use crate::module::TokenState;
+use crate::{Module, ecdh, evidence, login, object, public, slot};
+
+/// A session, and the keys found on it. Object handles mean nothing beyond the session they were found
+/// on: when one turns out to be stale the pool drops the whole connection.
+pub(crate) struct Connection {
+    module: Arc<Module>,
+    state: Arc<TokenState>,
+    slot: Slot,
+    token: TokenInfo,
+    session: Session,
+    keys: HashMap<KeyUri, Rc<Key>>,
+}
+
+/// What `open` needs to know of a key.
+struct Key {
+    handle: ObjectHandle,
+    public: PublicKey,
+    algorithms: Vec<Algorithm>,
+}
+
+impl Custodian for Connection {
+    fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
+        self.keys.remove(uri);
+        let key = self.find(uri)?;
+        let library = self.module.description();
+        let custody = evidence::gather(&self.session, key.handle, &self.token, library)?;
+        let info = KeyInfo { public: Some(key.public.clone()), algorithms: key.algorithms.clone(), custody };
+        self.keys.insert(uri.clone(), key);
+        Ok(info)
+    }
+
+    fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error> {
+        let key = match self.keys.get(uri) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.find(uri)?;
+                self.keys.insert(uri.clone(), found.clone());
+                found
+            }
+        };
+        let opened = match (&key.public, sealed) {
+            (PublicKey::Rsa(public), Sealed::RsaOaep { hash, ciphertext }) => {
+                let asked = Algorithm::ALL.into_iter().find(|algorithm| algorithm.oaep_hash() == Some(*hash));
+                match asked {
+                    Some(algorithm) if key.algorithms.contains(&algorithm) => {
+                        // Its length is no secret, and a token need not be asked.
+                        if ciphertext.len() != public.modulus.len() {
+                            return Err(Error::Rejected);
+                        }
+                        self.decrypt(key.handle, &ability::oaep(*hash), ciphertext, algorithm.name())
+                    }
+                    Some(algorithm) => Err(Error::Unsupported(algorithm.name())),
+                    None => Err(Error::Unsupported("RSA-OAEP with this hash")),
+                }
+            }
+            (PublicKey::Ec(public), Sealed::Ecdh { curve, ephemeral }) => {
+                if public.curve != *curve || PublicKey::ec(*curve, ephemeral).is_err() {
+                    return Err(Error::Rejected);
+                }
+                ecdh::derive(&self.session, key.handle, *curve, ephemeral)
+            }
+            (_, Sealed::Ecdh { .. }) => Err(Error::Unsupported(Algorithm::EcdhEsA256Kw.name())),
+            (_, Sealed::RsaOaep { .. }) => Err(Error::Unsupported(Algorithm::RsaOaep.name())),
+            _ => Err(Error::Unsupported("this way of sealing")),
+        };
+        if matches!(opened, Err(Error::Unavailable(_))) {
+            self.keys.remove(uri);
+        }
+        opened
+    }
+
+    fn probe(&mut self) -> Result<Health, Error> {
+        if !login::is_user(&self.session)? {
+            return Err(Error::Unavailable("the session is no longer logged in".into()));
+        }
+        let token = self
+            .module
+            .context()
+            .get_token_info(self.slot)
+            .map_err(|error| failed(error, "asking the token what it is"))?;
+        if token.serial_number() != self.token.serial_number() || token.label() != self.token.label() {
+            return Err(Error::Unavailable("the slot now holds another token".into()));
+        }
+        if token.error_state() {
+            return Err(Error::Unavailable(
+                "the token failed a self-test and is in its error state (CKF_ERROR_STATE)".into(),
+            ));
+        }
+        Ok(Health { token: slot::summary(&token) })
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(
+        module: Arc<Module>,
+        state: Arc<TokenState>,
+        slot: Slot,
+        token: TokenInfo,
+        session: Session,
+    ) -> Connection {
+        Connection { module, state, slot, token, session, keys: HashMap::new() }
+    }
+
+    fn find(&self, uri: &KeyUri) -> Result<Rc<Key>, Error> {
+        let context = self.module.context();
+        // A key's URI may say more of its token than the token's own does.
+        if !slot::is_meant(context, self.slot, &self.token, uri)? {
+            return Err(Error::KeyNotFound);
+        }
+        let handle = object::find(&self.session, uri)?;
+        let kind = ability::key_type(&self.session, handle)?;
+        let place = Place { context, slot: self.slot, session: &self.session, state: &self.state };
+        let algorithms = ability::algorithms(&place, handle, kind)?;
+        let public = public::find(&self.session, handle, kind)?;
+        if let PublicKey::Ec(public) = &public {
+            ecdh::prove(&self.session, handle, public)?;
+        }
+        Ok(Rc::new(Key { handle, public, algorithms }))
+    }
+
+    fn decrypt(
+        &self,
+        key: ObjectHandle,
+        mechanism: &Mechanism<'_>,
+        ciphertext: &[u8],
+        doing: &'static str,
+    ) -> Result<Secret, Error> {
+        self.session
+            .decrypt(mechanism, key, ciphertext)
+            .map(Secret::new)
+            .map_err(|error| failed(error, doing))
+    }
+}

@@ -1,0 +1,53 @@
+//! One `[[token]]` of the configuration, shared by the workers of its pool.
+
+use std::path::PathBuf;
+
+use holdfast_custody::{Custodian, Error, PinLatch};
+use holdfast_wire::KeyUri;
+
+use crate::connection::Connection;
+use crate::errors::failed;
+use crate::{Module, PinSource, login, slot};
+
+/// What is known of a token before it is asked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The PKCS#11 library.
+    pub module: PathBuf,
+    /// Which of its tokens. Attributes that say which key are ignored.
+    pub uri: KeyUri,
+    /// Its user PIN.
+    pub pin: PinSource,
+    /// Remembers a refused PIN across restarts. Its directory must exist and be writable.
+    pub latch: PinLatch,
+}
+
+/// The way to one token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    config: Config,
+}
+
+impl Token {
+    /// Nothing is loaded, read or asked yet.
+    pub fn new(config: Config) -> Token {
+        Token { config }
+    }
+
+    /// A new connection: loads the module if this process has not yet, finds the token, opens a
+    /// read-only session and logs in if no other session of this process has. To be called on the
+    /// thread that will use the connection.
+    pub fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
+        let Config { module, uri, pin, latch } = &self.config;
+        let module = Module::load(module)?;
+        let context = module.context();
+        let (slot, token) = slot::find(context, &uri.token())?;
+        let session = context.open_ro_session(slot).map_err(|error| failed(error, "opening a session"))?;
+        let state = module.token_state(&token);
+        // The session is open first: from here on, another that closes is not the last, which would
+        // log the token out.
+        login::ensure(context, slot, &session, &state, pin, latch)?;
+        tracing::debug!(slot = slot.id(), token = token.label(), "connected");
+        Ok(Box::new(Connection::new(module.clone(), state, slot, token, session)))
+    }
+}

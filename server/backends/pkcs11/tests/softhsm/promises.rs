@@ -1,0 +1,82 @@
+//! The contract suite of holdfast-custody, each promise a trial.
+
+use std::sync::{Arc, OnceLock};
+
+use holdfast_custody::Error;
+use holdfast_custody::contract::{self, Subject, SubjectKey};
+use holdfast_wire::Algorithm;
+use hsm_sim::KeyKind;
+use libtest_mimic::Trial;
+
+use crate::world::{key, vectors, world};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    // The suite's names, without making a single key: so `--list` and filters cost nothing.
+    let nobody = Subject {
+        connect: Arc::new(|| Err(Error::Internal("only here to be named".into()))),
+        keys: Vec::new(),
+        missing: "pkcs11:".parse().unwrap(),
+        ambiguous: None,
+    };
+    contract::cases(&Arc::new(nobody))
+        .into_iter()
+        .map(|case| {
+            let name = case.name;
+            Trial::test(format!("contract::{name}"), move || {
+                let cases = contract::cases(subject());
+                let case = cases.into_iter().find(|case| case.name == name);
+                (case.expect("the same suite").run)();
+                Ok(())
+            })
+        })
+        .collect()
+}
+
+fn subject() -> &'static Arc<Subject> {
+    static SUBJECT: OnceLock<Arc<Subject>> = OnceLock::new();
+    SUBJECT.get_or_init(|| Arc::new(make()))
+}
+
+fn make() -> Subject {
+    let world = world();
+    let token = &world.contract;
+    let mut keys: Vec<_> = [
+        ("rsa-2048", KeyKind::Rsa2048),
+        ("rsa-2048-other", KeyKind::Rsa2048),
+        ("rsa-3072", KeyKind::Rsa3072),
+        ("p-256", KeyKind::EcP256),
+        ("p-256-other", KeyKind::EcP256),
+        ("p-384", KeyKind::EcP384),
+        ("p-521", KeyKind::EcP521),
+    ]
+    .into_iter()
+    .zip(1..)
+    .map(|((label, kind), id)| SubjectKey {
+        uri: world.generate(token, label, id, kind),
+        public: world.public(token, label),
+        algorithms: match kind {
+            // With SHA-1 only: SoftHSM 2.6 answers CKR_ARGUMENTS_BAD to any other hash.
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => vec![Algorithm::RsaOaep],
+            _ => vec![Algorithm::EcdhEsA256Kw],
+        },
+        proven: true,
+    })
+    .collect();
+    let pem = vectors().join("keys/rsa2048.pem");
+    world.hsm().import(token, "imported", &[0x20], &pem, false).unwrap();
+    keys.push(SubjectKey {
+        uri: key(token, "imported"),
+        public: world.public(token, "imported"),
+        algorithms: vec![Algorithm::RsaOaep],
+        proven: false,
+    });
+    for id in [0x31, 0x32] {
+        world.hsm().generate(token, "twin", &[id], KeyKind::EcP256).unwrap();
+    }
+    Subject {
+        connect: world.connector(token),
+        keys,
+        missing: key(token, "nothing"),
+        ambiguous: Some(key(token, "twin")),
+    }
+}

@@ -1,0 +1,97 @@
+//! `holdfastd check`: what the daemon would make of its configuration, and what its tokens say.
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Instant;
+
+use holdfast_custody::KeyInfo;
+
+use crate::backends;
+use crate::config::{Config, Key};
+use crate::keyring::Keyring;
+
+/// What was found, for a terminal.
+pub struct Report {
+    /// Lines, each ended.
+    pub text: String,
+    /// Whether everything can be used.
+    pub good: bool,
+}
+
+/// A configuration without faults, summed up.
+pub fn configuration(config: &Config) -> Report {
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let mut text = format!(
+        "configuration: good: {}, {}, {}\n",
+        count(config.tokens.len(), "token"),
+        count(config.keys.len(), "key"),
+        count(config.rules.len(), "rule")
+    );
+    if config.rules.is_empty() {
+        text.push_str("note: without an [[allow]] rule nobody may do anything\n");
+    }
+    Report { text, good: true }
+}
+
+/// Logs in to every token, once, and describes every key.
+pub async fn tokens(config: &Config) -> io::Result<Report> {
+    let mut one_worker = config.clone();
+    for token in &mut one_worker.tokens {
+        token.pool.workers = 1;
+    }
+    std::fs::create_dir_all(&config.state_dir)?;
+    let keyring = Keyring::start(&one_worker, |token| backends::connector(token, &config.state_dir))?;
+    let mut report = Report { text: String::new(), good: true };
+    for (index, token) in keyring.tokens().iter().enumerate() {
+        let deadline = Instant::now() + config.tokens[index].pool.timeout;
+        match keyring.probe(index, deadline).await {
+            Ok(health) => line(&mut report, &format!("{}: good: {}", token.uri, health.token)),
+            Err(error) => {
+                trouble(&mut report, &format!("{}: {error}", token.uri));
+                continue;
+            }
+        }
+        for (number, key) in config.keys.iter().enumerate().filter(|(_, key)| key.token == index) {
+            let deadline = Instant::now() + config.tokens[index].pool.timeout;
+            match keyring.inspect(number, deadline).await {
+                Ok(info) => describe(&mut report, key, &info),
+                Err(error) => trouble(&mut report, &format!("  {}: {}: {error}", key.alias, key.uri)),
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
+    let name = info.public.as_ref().map_or_else(|| "symmetric".into(), holdfast_wire::PublicKey::type_name);
+    let kid = info.public.as_ref().map(holdfast_envelope::jwk::thumbprint).unwrap_or_default();
+    line(report, &format!("  {}: {name}, {}", key.alias, info.custody.summary()));
+    line(report, &format!("    uri {}", key.uri));
+    line(report, &format!("    kid {kid}"));
+    let algorithms: Vec<&str> = info.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+    line(report, &format!("    the token can do {}", algorithms.join(", ")));
+    for (name, value) in &info.custody.evidence {
+        line(report, &format!("    {name} = {value}"));
+    }
+    if let Err(error) = key.requirement.check(&info.custody) {
+        trouble(report, &format!("    {}: {error}", key.alias));
+    }
+    for algorithm in key.algorithms.iter().flatten().filter(|wanted| !info.algorithms.contains(wanted)) {
+        let what = format!(
+            "    {}: the configuration names {algorithm}, which this token cannot do with this key",
+            key.alias
+        );
+        trouble(report, &what);
+    }
+}
+
+fn line(report: &mut Report, text: &str) {
+    // A token's label is chosen by whoever initialized it: no control characters on a terminal.
+    let clean = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let _ = writeln!(report.text, "{}", clean.collect::<String>());
+}
+
+fn trouble(report: &mut Report, text: &str) {
+    report.good = false;
+    line(report, &format!("{text} [TROUBLE]"));
+}

@@ -1,0 +1,187 @@
+//! The configuration: one TOML file, read once into what it means.
+//!
+//! Every fault is told, with its line, before anything starts; an unknown key is a fault. `holdfastd
+//! check` runs this same code. What a value may be is in `docs/configuration.md`, every option with its
+//! default in `holdfastd.full.toml`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use holdfast_custody::{Requirement, Settings};
+use holdfast_wire::{Algorithm, KeyUri, Labels};
+
+mod duration;
+mod read;
+mod reader;
+
+pub use reader::Fault;
+
+/// Where the file is when nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/holdfast/holdfastd.toml";
+
+/// Everything the daemon is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[state] dir`: latches live here.
+    pub state_dir: PathBuf,
+    /// `[audit] file`
+    pub audit_file: PathBuf,
+    /// `[log]`
+    pub log: Log,
+    /// `[wrap]`
+    pub wrap: Wrap,
+    /// `[[token]]`
+    pub tokens: Vec<Token>,
+    /// `[[key]]`, in the order of the file: the order in which they are tried.
+    pub keys: Vec<Key>,
+    /// `[[allow]]`
+    pub rules: Vec<Rule>,
+}
+
+/// `[listen]`
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Path of the unix socket.
+    pub unix: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Group id it is given to.
+    pub group: Option<u32>,
+    /// How long one request may take; ocicrypt sends no deadline of its own.
+    pub timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// "error", "warn", "info", "debug" or "trace".
+    pub level: String,
+}
+
+/// `[wrap]`
+#[derive(Debug, Clone)]
+pub struct Wrap {
+    /// The name this provider has in ocicrypt's configuration.
+    pub provider: String,
+    /// The alias that `provider:NAME` without a parameter means.
+    pub default: Option<String>,
+}
+
+/// `[[token]]`
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Which token.
+    pub uri: KeyUri,
+    /// The PKCS#11 module.
+    pub module: PathBuf,
+    /// The file that holds the PIN.
+    pub pin: PathBuf,
+    /// The worker pool before it.
+    pub pool: Settings,
+}
+
+/// `[[key]]`
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// What people call it.
+    pub alias: String,
+    /// Which key, on which token.
+    pub uri: KeyUri,
+    /// Index of its token in [`Config::tokens`].
+    pub token: usize,
+    /// What it may be used with; `None`: all that the token can do with it.
+    pub algorithms: Option<Vec<Algorithm>>,
+    /// Whether new images are encrypted to it.
+    pub wraps: bool,
+    /// What is asked of its custody.
+    pub requirement: Requirement,
+}
+
+/// `[[allow]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Whom it speaks of.
+    pub who: Who,
+    /// What they may do.
+    pub to: Vec<Action>,
+    /// With which aliases.
+    pub keys: Vec<String>,
+    /// Only for packets that carry all of these.
+    pub labels: Labels,
+}
+
+/// Whom a rule speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// A user id.
+    User(u32),
+    /// A primary group id.
+    Group(u32),
+}
+
+/// What a rule allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Encrypt new images to a key.
+    Wrap,
+    /// Open images' layer keys.
+    Unwrap,
+}
+
+impl Action {
+    /// The word in `to = […]`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Wrap => "wrap",
+            Action::Unwrap => "unwrap",
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}; give another file with --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It says something wrong.
+    #[error("{}", lines(.path, .faults))]
+    Faulty {
+        /// The file.
+        path: PathBuf,
+        /// All that is wrong.
+        faults: Vec<Fault>,
+    },
+}
+
+fn lines(path: &Path, faults: &[Fault]) -> String {
+    let lines: Vec<String> =
+        faults.iter().map(|fault| format!("{}:{}: {}", path.display(), fault.line, fault.what)).collect();
+    lines.join("\n")
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        Config::parse(&text).map_err(|faults| ConfigError::Faulty { path: path.to_owned(), faults })
+    }
+
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Config, Vec<Fault>> {
+        read::config(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+//! From TOML to [`Config`]: one function a section.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use holdfast_custody::{Requirement, Settings};
+use holdfast_wire::keyprovider::is_alias;
+use holdfast_wire::{Algorithm, KeyUri, Labels, Scheme};
+use toml::de::DeTable;
+
+use crate::backends;
+
+use super::reader::{At, Fault, Faults, Section};
+use super::{Action, Config, Key, Listen, Log, Rule, Token, Who, Wrap, duration};
+
+pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
+    let faults = Faults::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        faults.add(error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()));
+    }
+    let span = table.span();
+    let mut root = Section::new("the file", table.into_inner(), span.start..span.start, &faults);
+
+    let listen = listen(&mut root);
+    let state_dir = one_path(&mut root, "state", "[state]", "dir", "/var/lib/holdfast");
+    let audit_file = one_path(&mut root, "audit", "[audit]", "file", "/var/log/holdfast/audit.jsonl");
+    let log = log(&mut root);
+    let tokens: Vec<At<Declared>> = root.tables("token", "[[token]]").into_iter().map(token).collect();
+    let mut aliases = BTreeSet::new();
+    let keys: Vec<Key> = root
+        .tables("key", "[[key]]")
+        .into_iter()
+        .filter_map(|section| key(section, &tokens, &mut aliases))
+        .collect();
+    let wrap = wrap(&mut root, &aliases);
+    let rules =
+        root.tables("allow", "[[allow]]").into_iter().filter_map(|section| rule(section, &aliases)).collect();
+    one_uri_once(&tokens, &keys, &root);
+    root.finish();
+
+    let tokens = tokens.into_iter().filter_map(|at| at.value.token).collect();
+    match faults.into_sorted() {
+        faults if faults.is_empty() => {
+            Ok(Config { listen, state_dir, audit_file, log, wrap, tokens, keys, rules })
+        }
+        faults => Err(faults),
+    }
+}
+
+/// A `[[token]]` as far as it could be read: what only follows from its faults is not told as well.
+struct Declared {
+    uri: Option<KeyUri>,
+    token: Option<Token>,
+}
+
+fn listen(root: &mut Section<'_, '_>) -> Listen {
+    let mut listen = Listen {
+        unix: PathBuf::from("/run/holdfast/keyprovider.sock"),
+        mode: 0o660,
+        group: None,
+        timeout: Duration::from_secs(10),
+    };
+    let Some(mut section) = root.table("listen", "[listen]", "a table: [listen]") else {
+        return listen;
+    };
+    if let Some(path) = absolute_path(&mut section, "unix") {
+        if path.as_os_str().len() > 107 {
+            section.fault(
+                section.span(),
+                "unix in [listen] is longer than the 107 bytes a socket's path may have",
+            );
+        }
+        listen.unix = path;
+    }
+    if let Some(mode) = section.string("mode") {
+        match u32::from_str_radix(&mode.value, 8) {
+            Ok(bits) if bits <= 0o777 => listen.mode = bits,
+            _ => section.fault(mode.span, "mode in [listen] must be octal digits in quotes, like \"0660\""),
+        }
+    }
+    if let Some(group) = section.string_or_number("group") {
+        listen.group = group_id(&group.value);
+        if listen.group.is_none() {
+            section.fault(group.span, format!("there is no group {:?} on this machine", group.value));
+        }
+    }
+    listen.timeout = timeout(&mut section, listen.timeout);
+    section.finish();
+    listen
+}
+
+fn log(root: &mut Section<'_, '_>) -> Log {
+    let mut log = Log { json: false, level: "info".into() };
+    let Some(mut section) = root.table("log", "[log]", "a table: [log]") else {
+        return log;
+    };
+    if let Some(format) = section.string("format") {
+        match format.value.as_str() {
+            "text" => log.json = false,
+            "json" => log.json = true,
+            _ => section.fault(format.span, "format in [log] must be \"text\" or \"json\""),
+        }
+    }
+    if let Some(level) = section.string("level") {
+        if ["error", "warn", "info", "debug", "trace"].contains(&level.value.as_str()) {
+            log.level = level.value;
+        } else {
+            section.fault(level.span, "level in [log] must be error, warn, info, debug or trace");
+        }
+    }
+    section.finish();
+    log
+}
+
+fn wrap(root: &mut Section<'_, '_>, aliases: &BTreeSet<String>) -> Wrap {
+    let mut wrap = Wrap { provider: "holdfast".into(), default: None };
+    let Some(mut section) = root.table("wrap", "[wrap]", "a table: [wrap]") else {
+        return wrap;
+    };
+    if let Some(provider) = section.string("provider") {
+        if is_alias(&provider.value) {
+            wrap.provider = provider.value;
+        } else {
+            section.fault(provider.span, "provider in [wrap] has 1 to 64 letters, digits, '.', '_' or '-'");
+        }
+    }
+    if let Some(default) = section.string("default") {
+        if !aliases.contains(&default.value) {
+            section.fault(
+                default.span,
+                format!("default in [wrap] names {:?}, which no [[key]] has as its alias", default.value),
+            );
+        }
+        wrap.default = Some(default.value);
+    }
+    section.finish();
+    wrap
+}
+
+fn token(mut section: Section<'_, '_>) -> At<Declared> {
+    let span = section.span();
+    let uri = required_uri(&mut section, "[[token]]");
+    let (has_module, has_pin) = (section.has("module"), section.has("pin"));
+    if let Some(uri) = uri.as_ref().filter(|uri| uri.value.names_key()) {
+        section.fault(
+            uri.span.clone(),
+            "the uri of a [[token]] names a key; keep only the part that says which token",
+        );
+    }
+    let module = absolute_path(&mut section, "module");
+    let pin = pin(&mut section);
+    let workers = section.number("workers", 1..64, 4);
+    let queue = section.number("queue", 0..4096, 64);
+    let timeout = timeout(&mut section, Duration::from_secs(5));
+    if let Some(uri) = &uri {
+        let scheme = uri.value.scheme();
+        let built_in = backends::built_in();
+        if !built_in.contains(&scheme) {
+            let names: Vec<&str> = built_in.into_iter().map(Scheme::name).collect();
+            section.fault(
+                uri.span.clone(),
+                format!("this holdfastd was built without {}; it has: {}", scheme.name(), names.join(", ")),
+            );
+        } else {
+            if !has_module {
+                section
+                    .fault(span.clone(), "[[token]] needs module, the path of the token's PKCS#11 library");
+            }
+            if !has_pin {
+                section
+                    .fault(span.clone(), "[[token]] needs pin = { file = \"…\" } or { credential = \"…\" }");
+            }
+        }
+    }
+    section.finish();
+    let pool = Settings { workers: workers as usize, queue: queue as usize, timeout };
+    let uri = uri.map(|at| at.value);
+    let token = match (uri.clone(), module, pin) {
+        (Some(uri), Some(module), Some(pin)) => Some(Token { uri, module, pin, pool }),
+        _ => None,
+    };
+    At { value: Declared { uri, token }, span }
+}
+
+/// `pin = { file = "…" }`, or a credential of the service manager (systemd.exec(5), LoadCredential=).
+fn pin(section: &mut Section<'_, '_>) -> Option<PathBuf> {
+    let mut pin = section.table(
+        "pin",
+        "pin",
+        "{ file = \"…\" } or { credential = \"…\" }; a PIN itself does not stand in this file",
+    )?;
+    let file = absolute_path(&mut pin, "file");
+    let credential = pin.string("credential");
+    let chosen = match (file, credential) {
+        (Some(file), None) => Some(file),
+        (None, Some(credential)) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+            _ if credential.value.contains('/') || credential.value.starts_with('.') => {
+                pin.fault(credential.span, "credential is the name of a systemd credential, not a path");
+                None
+            }
+            Some(dir) => Some(PathBuf::from(dir).join(credential.value)),
+            None => {
+                pin.fault(
+                    credential.span,
+                    "credential needs $CREDENTIALS_DIRECTORY, which systemd sets: add LoadCredential= to the unit, or use file",
+                );
+                None
+            }
+        },
+        _ => {
+            pin.fault(pin.span(), "pin is either { file = \"…\" } or { credential = \"…\" }");
+            None
+        }
+    };
+    pin.finish();
+    chosen
+}
+
+fn key(mut section: Section<'_, '_>, tokens: &[At<Declared>], aliases: &mut BTreeSet<String>) -> Option<Key> {
+    let alias = required_alias(&mut section);
+    aliases.extend(alias.clone());
+    let uri = required_uri(&mut section, "[[key]]");
+    let algorithms = section.strings("algorithms").map(|list| {
+        if list.value.is_empty() {
+            section.fault(list.span, "algorithms is empty: leave it out to allow all that the token can do");
+        }
+        let mut read = Vec::new();
+        for name in list.value {
+            match name.value.parse::<Algorithm>() {
+                Ok(algorithm) => read.push(algorithm),
+                Err(error) => section.fault(name.span, format!("{:?} is {error}", name.value)),
+            }
+        }
+        read
+    });
+    let wraps = section.boolean("wraps", true);
+    let allow_extractable = section.boolean("allow_extractable", false);
+    let token = uri.as_ref().and_then(|uri| token_of(&section, uri, tokens));
+    section.finish();
+    Some(Key {
+        alias: alias?,
+        uri: uri?.value,
+        token: token?,
+        algorithms,
+        wraps,
+        requirement: Requirement { allow_extractable },
+    })
+}
+
+fn token_of(section: &Section<'_, '_>, uri: &At<KeyUri>, tokens: &[At<Declared>]) -> Option<usize> {
+    if !uri.value.names_key() {
+        section.fault(uri.span.clone(), "the uri of a [[key]] must say which key: add object= or id=");
+        return None;
+    }
+    let mut on = tokens
+        .iter()
+        .enumerate()
+        .filter(|(_, token)| token.value.uri.as_ref().is_some_and(|token| token.is_token_of(&uri.value)));
+    match (on.next(), on.next()) {
+        (Some((index, _)), None) => Some(index),
+        (None, _) if tokens.iter().any(|token| token.value.uri.is_none()) => None,
+        (None, _) => {
+            section.fault(
+                uri.span.clone(),
+                "no [[token]] matches this key's uri; their attributes must be equal",
+            );
+            None
+        }
+        (Some(_), Some(_)) => {
+            section.fault(
+                uri.span.clone(),
+                "more than one [[token]] matches this key's uri; say more of the token in it",
+            );
+            None
+        }
+    }
+}
+
+fn rule(mut section: Section<'_, '_>, aliases: &BTreeSet<String>) -> Option<Rule> {
+    let user = section.string_or_number("user").map(|user| {
+        let id = user_id(&user.value);
+        if id.is_none() {
+            section.fault(user.span, format!("there is no user {:?} on this machine", user.value));
+        }
+        id.map(Who::User)
+    });
+    let group = section.string_or_number("group").map(|group| {
+        let id = group_id(&group.value);
+        if id.is_none() {
+            section.fault(group.span, format!("there is no group {:?} on this machine", group.value));
+        }
+        id.map(Who::Group)
+    });
+    let who = match (user, group) {
+        (Some(who), None) | (None, Some(who)) => who,
+        _ => {
+            section.fault(section.span(), "[[allow]] names exactly one of user and group");
+            None
+        }
+    };
+    let to = words(&mut section, "to", "[\"unwrap\"]", |word| {
+        [Action::Wrap, Action::Unwrap]
+            .into_iter()
+            .find(|action| action.name() == word)
+            .ok_or("it is wrap or unwrap")
+    });
+    let keys = words(&mut section, "keys", "the aliases it is about", |alias| {
+        aliases.contains(alias).then(|| alias.to_owned()).ok_or("no [[key]] has it as its alias")
+    });
+    let mut labels = Labels::default();
+    for (name, value) in section.pairs("labels") {
+        if let Err(error) = labels.insert(&name.value, &value) {
+            section.fault(name.span, error.to_string());
+        }
+    }
+    section.finish();
+    Some(Rule { who: who?, to, keys, labels })
+}
+
+/// A list of words that must not be empty.
+fn words<T>(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    wanted: &str,
+    read: impl Fn(&str) -> Result<T, &'static str>,
+) -> Vec<T> {
+    let list = section.strings(key);
+    if list.as_ref().is_none_or(|list| list.value.is_empty()) {
+        section.fault(section.span(), format!("[[allow]] needs {key} = {wanted}"));
+    }
+    let mut words = Vec::new();
+    for word in list.map_or_else(Vec::new, |list| list.value) {
+        match read(&word.value) {
+            Ok(read) => words.push(read),
+            Err(why) => section.fault(word.span, format!("{key} has {:?}: {why}", word.value)),
+        }
+    }
+    words
+}
+
+/// The same key under two names would make "retired" mean nothing; the same token twice, two logins.
+fn one_uri_once(tokens: &[At<Declared>], keys: &[Key], root: &Section<'_, '_>) {
+    for (index, token) in tokens.iter().enumerate() {
+        if token.value.uri.is_some() && tokens[..index].iter().any(|other| other.value.uri == token.value.uri)
+        {
+            root.fault(token.span.clone(), "another [[token]] has this uri");
+        }
+    }
+    for (index, key) in keys.iter().enumerate() {
+        if keys[..index].iter().any(|other| other.uri == key.uri && other.alias == key.alias) {
+            root.fault(0..0, format!("alias {} has the key {} twice", key.alias, key.uri));
+        }
+    }
+}
+
+fn required_uri(section: &mut Section<'_, '_>, name: &str) -> Option<At<KeyUri>> {
+    let Some(text) = section.string("uri") else {
+        section.fault(section.span(), format!("{name} needs uri"));
+        return None;
+    };
+    match text.value.parse() {
+        Ok(value) => Some(At { value, span: text.span }),
+        Err(error) => {
+            section.fault(text.span, error.to_string());
+            None
+        }
+    }
+}
+
+fn required_alias(section: &mut Section<'_, '_>) -> Option<String> {
+    match section.string("alias") {
+        Some(alias) if is_alias(&alias.value) => Some(alias.value),
+        Some(alias) => {
+            section.fault(alias.span, "alias has 1 to 64 letters, digits, '.', '_' or '-'");
+            None
+        }
+        None => {
+            section.fault(section.span(), "[[key]] needs alias");
+            None
+        }
+    }
+}
+
+fn one_path(
+    root: &mut Section<'_, '_>,
+    key: &'static str,
+    name: &'static str,
+    setting: &'static str,
+    default: &str,
+) -> PathBuf {
+    let path = root.table(key, name, "a table").and_then(|mut section| {
+        let path = absolute_path(&mut section, setting);
+        section.finish();
+        path
+    });
+    path.unwrap_or_else(|| PathBuf::from(default))
+}
+
+fn absolute_path(section: &mut Section<'_, '_>, key: &'static str) -> Option<PathBuf> {
+    let text = section.string(key)?;
+    let path = PathBuf::from(&text.value);
+    if path.is_absolute() {
+        return Some(path);
+    }
+    section.fault(text.span, format!("{key} must be an absolute path"));
+    None
+}
+
+fn timeout(section: &mut Section<'_, '_>, default: Duration) -> Duration {
+    let Some(text) = section.string("timeout") else {
+        return default;
+    };
+    duration::parse(&text.value).unwrap_or_else(|| {
+        let span: Range<usize> = text.span;
+        section
+            .fault(span, "timeout must be like \"10s\" or \"500ms\", more than zero and at most ten minutes");
+        default
+    })
+}
+
+fn user_id(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| uzers::get_user_by_name(name).map(|user| user.uid()))
+}
+
+fn group_id(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| uzers::get_group_by_name(name).map(|group| group.gid()))
+}

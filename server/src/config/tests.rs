@@ -1,0 +1,127 @@
+use super::*;
+
+const MINIMAL: &str = r#"
+[[token]]
+uri = "pkcs11:token=prod"
+module = "/usr/lib/softhsm/libsofthsm2.so"
+pin = { file = "/etc/holdfast/prod.pin" }
+[[key]]
+alias = "images"
+uri = "pkcs11:token=prod;object=images"
+[[allow]]
+user = "root"
+to = ["unwrap"]
+keys = ["images"]
+"#;
+
+fn faults(text: &str) -> Vec<(usize, String)> {
+    Config::parse(text).unwrap_err().into_iter().map(|fault| (fault.line, fault.what)).collect()
+}
+
+fn fault_of(from: &str, to: &str) -> (usize, String) {
+    assert!(MINIMAL.contains(from), "{from}");
+    let mut found = faults(&MINIMAL.replace(from, to));
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+#[test]
+fn the_full_file_parses_and_shows_the_defaults() {
+    let full = Config::parse(include_str!("../../holdfastd.full.toml")).unwrap();
+    let minimal = Config::parse(MINIMAL).unwrap();
+    assert_eq!(full.listen.unix, minimal.listen.unix);
+    assert_eq!(full.listen.mode, minimal.listen.mode);
+    assert_eq!(full.listen.timeout, minimal.listen.timeout);
+    assert_eq!(full.state_dir, minimal.state_dir);
+    assert_eq!(full.audit_file, minimal.audit_file);
+    assert_eq!(full.wrap.provider, minimal.wrap.provider);
+    assert_eq!(full.log.level, minimal.log.level);
+    assert_eq!(full.log.json, minimal.log.json);
+    let pool = |config: &Config| {
+        let pool = config.tokens[0].pool;
+        (pool.workers, pool.queue, pool.timeout)
+    };
+    assert_eq!(pool(&full), pool(&minimal));
+    assert_eq!(full.keys[0].wraps, minimal.keys[0].wraps);
+    assert_eq!(full.keys[0].requirement, minimal.keys[0].requirement);
+}
+
+#[test]
+fn the_full_file_shows_every_option() {
+    // Each section lists what it has when it meets what it has not.
+    let full = include_str!("../../holdfastd.full.toml");
+    for (section, table) in [
+        ("[listen]", "[listen]\nx = 1"),
+        ("[state]", "[state]\nx = 1"),
+        ("[audit]", "[audit]\nx = 1"),
+        ("[log]", "[log]\nx = 1"),
+        ("[wrap]", "[wrap]\nx = 1"),
+        ("[[token]]", "[[token]]\nx = 1"),
+        ("[[key]]", "[[key]]\nx = 1"),
+        ("[[allow]]", "[[allow]]\nx = 1"),
+    ] {
+        let unknown = faults(table).into_iter().find(|(_, what)| what.contains("unknown key")).unwrap().1;
+        let (_, options) = unknown.split_once("it has: ").unwrap();
+        for option in options.split(", ").filter(|option| (section, *option) != ("[[allow]]", "group")) {
+            assert!(full.contains(&format!("\n{option} = ")), "{section} {option} is not in the full file");
+        }
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_their_lines() {
+    let text =
+        "[listen]\nunix = 7\nsocket = \"/x\"\n[[key]]\nalias = \"a b\"\nuri = \"pkcs11:object=x\"\n[frob]\n";
+    let found = faults(text);
+    let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [2, 3, 5, 6, 7], "{found:#?}");
+    assert!(found[1].1.contains("unknown key \"socket\" in [listen]; it has: unix, mode, group, timeout"));
+}
+
+#[test]
+fn each_fault_says_what_to_do() {
+    for (from, to, line, says) in [
+        ("\"pkcs11:token=prod\"", "\"pkcs11:token=prod?pin-value=1\"", 3, "PIN"),
+        (
+            "pin = { file = \"/etc/holdfast/prod.pin\" }",
+            "pin = \"1234\"",
+            5,
+            "a PIN itself does not stand in this file",
+        ),
+        ("module = \"/usr", "module = \"usr", 4, "absolute"),
+        ("object=images", "type=private", 8, "must say which key"),
+        ("uri = \"pkcs11:token=prod;", "uri = \"pkcs11:token=test;", 8, "no [[token]] matches"),
+        ("user = \"root\"", "user = \"nobody-of-that-name\"", 10, "no user"),
+        ("user = \"root\"", "", 9, "exactly one of user and group"),
+        ("[\"unwrap\"]", "[\"decrypt\"]", 11, "wrap or unwrap"),
+        ("[\"unwrap\"]", "[]", 9, "needs to"),
+        ("keys = [\"images\"]", "keys = [\"image\"]", 12, "no [[key]]"),
+    ] {
+        let (at, what) = fault_of(from, to);
+        assert!(at == line && what.contains(says), "{to}: {at} {what}");
+        assert!(!what.contains("1234") && !what.contains("pin-value"), "{what}");
+    }
+}
+
+#[test]
+fn a_backend_that_is_not_built_in_is_named() {
+    let found = faults("[[token]]\nuri = \"kmip:server=kms-1\"\n");
+    assert!(found[0].1.contains("built without kmip"), "{found:?}");
+}
+
+#[test]
+fn two_tokens_that_match_a_key_are_a_fault() {
+    let text = MINIMAL.replace(
+        "[[key]]",
+        "[[token]]\nuri = \"pkcs11:\"\nmodule = \"/m.so\"\npin = { file = \"/p\" }\n[[key]]",
+    );
+    let found = faults(&text);
+    assert!(found[0].1.contains("more than one [[token]]"), "{found:?}");
+}
+
+#[test]
+fn what_is_not_toml_has_a_line_too() {
+    let found = faults("[listen\nunix = ");
+    assert!(found.iter().all(|(_, what)| !what.is_empty()), "{found:?}");
+    assert_eq!(found[0].0, 1);
+}

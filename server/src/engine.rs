@@ -1,0 +1,176 @@
+//! The way of one request: policy, custodian, finish, audit.
+//!
+//! It runs in a task of its own from the policy to the audit record, so that a caller who hangs up in
+//! the middle leaves no token operation unrecorded.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_wire::Labels;
+use holdfast_wire::keyprovider::WrapRequest;
+use tonic::Status;
+
+use crate::audit::{Audit, Record, Released};
+use crate::config;
+use crate::keyring::Keyring;
+use crate::policy::Policy;
+use crate::request::Request;
+use crate::status::Failure;
+
+mod open;
+mod wrap;
+
+pub use open::Packet;
+
+/// Everything a request needs.
+pub struct Engine {
+    /// Who may do what.
+    pub policy: Policy,
+    /// The keys.
+    pub keyring: Keyring,
+    /// The record of it.
+    pub audit: Audit,
+    wrap: config::Wrap,
+    timeout: Duration,
+    started: Instant,
+}
+
+/// An opened packet, and what opened it.
+pub struct Unwrapped {
+    /// What was wrapped; a record of it is on disk.
+    pub released: Released,
+    /// The alias of the key that opened it.
+    pub alias: String,
+}
+
+/// What became known of a request on its way, for its record.
+#[derive(Default)]
+struct Trail {
+    aliases: Vec<String>,
+    kids: Vec<String>,
+    labels: Labels,
+    token_calls: usize,
+}
+
+impl Trail {
+    fn record<'a>(&'a self, event: &'static str, outcome: &str, layer: Option<&'a str>) -> Record<'a> {
+        Record {
+            event,
+            outcome: outcome.to_ascii_lowercase(),
+            aliases: self.aliases.iter().map(String::as_str).collect(),
+            kids: self.kids.iter().map(String::as_str).collect(),
+            layer: layer.filter(|layer| !layer.is_empty()),
+            labels: &self.labels,
+            token_calls: self.token_calls,
+        }
+    }
+}
+
+impl Engine {
+    /// Puts the parts together.
+    pub fn new(config: &config::Config, keyring: Keyring, audit: Audit) -> Engine {
+        Engine {
+            policy: Policy::new(config.rules.clone()),
+            keyring,
+            audit,
+            wrap: config.wrap.clone(),
+            timeout: config.listen.timeout,
+            started: Instant::now(),
+        }
+    }
+
+    /// How long a request may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How long the daemon has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Opens one of `packets`, which hold the same key.
+    pub async fn unwrap(
+        self: Arc<Self>,
+        request: Request,
+        packets: Vec<Packet>,
+    ) -> Result<Unwrapped, Status> {
+        let work = tokio::spawn(async move {
+            let mut trail = Trail::default();
+            match self.open_first(&request, &packets, &mut trail).await {
+                Ok(opened) => {
+                    let record = trail.record("unwrap", "released", Some(opened.layer()));
+                    match self.audit.append(&request, &record).await {
+                        Ok(receipt) => {
+                            let alias = trail.aliases.first().cloned().unwrap_or_default();
+                            tracing::info!(request = %request.id, caller = %request.caller, alias, "unwrapped");
+                            Ok(Unwrapped { released: receipt.release(opened), alias })
+                        }
+                        Err(_) => Err(Failure::AuditDown),
+                    }
+                }
+                Err(failure) => Err(self.record_failure(&request, "unwrap", &trail, failure).await),
+            }
+        });
+        finish(request, work.await)
+    }
+
+    /// Wraps optsdata to the keys that its parameters name.
+    pub async fn wrap(self: Arc<Self>, request: Request, asked: WrapRequest) -> Result<Vec<u8>, Status> {
+        let work = tokio::spawn(async move {
+            let mut trail = Trail::default();
+            match self.seal_to_all(&request, &asked, &mut trail).await {
+                Ok(packet) => {
+                    let record = trail.record("wrap", "wrapped", Some(asked.optsdata.digest()));
+                    let _recorded =
+                        self.audit.append(&request, &record).await.map_err(|_| Failure::AuditDown)?;
+                    tracing::info!(request = %request.id, caller = %request.caller, aliases = ?trail.aliases, "wrapped");
+                    Ok(packet)
+                }
+                Err(failure) => Err(self.record_failure(&request, "wrap", &trail, failure).await),
+            }
+        });
+        finish(request, work.await)
+    }
+
+    /// Records a request that was refused before it was understood.
+    pub fn refuse(&self, request: &Request, event: &'static str, failure: Failure) -> Status {
+        self.audit.note_refusal(request, &Trail::default().record(event, failure.reason(), None));
+        tracing::info!(request = %request.id, caller = %request.caller, reason = failure.reason(), "{event} refused");
+        failure.into_status(request.id)
+    }
+
+    async fn record_failure(
+        &self,
+        request: &Request,
+        event: &'static str,
+        trail: &Trail,
+        failure: Failure,
+    ) -> Failure {
+        let record = trail.record(event, failure.reason(), None);
+        if trail.token_calls == 0 {
+            self.audit.note_refusal(request, &record);
+        } else if self.audit.append(request, &record).await.is_err() {
+            tracing::error!(request = %request.id, "a token was used and the audit log could not be written");
+        }
+        let detail = match &failure {
+            Failure::Custody { alias, error } => format!("{alias}: {error}"),
+            Failure::Malformed(what) | Failure::NotSupported(what) => what.to_string(),
+            _ => String::new(),
+        };
+        tracing::warn!(
+            request = %request.id, caller = %request.caller, reason = failure.reason(), detail, "{event} failed"
+        );
+        failure
+    }
+}
+
+fn finish<T>(
+    request: Request,
+    result: Result<Result<T, Failure>, tokio::task::JoinError>,
+) -> Result<T, Status> {
+    result.unwrap_or(Err(Failure::Internal)).map_err(|failure| failure.into_status(request.id))
+}
+
+#[cfg(test)]
+mod tests;

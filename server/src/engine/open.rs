@@ -1,0 +1,202 @@
+//! From a packet to what it holds: which keys are tried, in which order, and what a failure means.
+
+use std::sync::Arc;
+
+use holdfast_custody::Error as CustodyError;
+use holdfast_envelope::FinishError;
+use holdfast_envelope::jwe::{Jwe, Recipient};
+use holdfast_wire::{Malformed, PublicKey, Sealed};
+
+use super::{Engine, Trail};
+use crate::audit::Opened;
+use crate::config::Action;
+use crate::keyring::Facts;
+use crate::request::Request;
+use crate::status::Failure;
+
+/// How often a token is asked to open something for one request.
+const MAX_TOKEN_CALLS: usize = 8;
+
+/// One wrapped form of a layer's key.
+pub struct Packet {
+    /// "jwe", or "provider.NAME" for what this daemon wrote itself.
+    pub scheme: String,
+    /// The annotation's bytes.
+    pub data: Vec<u8>,
+}
+
+/// A key and a recipient that may fit.
+struct Candidate<'a> {
+    key: usize,
+    alias: &'a str,
+    facts: Arc<Facts>,
+    recipient: usize,
+    sealed: Sealed,
+}
+
+/// Collects what went wrong with each candidate, and in the end says which of it counts.
+#[derive(Default)]
+struct Failures(Vec<Failure>);
+
+impl Failures {
+    /// What may pass by itself comes first, then what an operator can mend, then "wrong key".
+    fn verdict(self) -> Failure {
+        let rank = |failure: &Failure| match failure {
+            failure if failure.is_transient() => 0,
+            Failure::Custody { .. } => 1,
+            Failure::Rejected => 2,
+            Failure::Malformed(_) | Failure::NotSupported(_) => 3,
+            _ => 4,
+        };
+        self.0.into_iter().min_by_key(rank).unwrap_or(Failure::Denied)
+    }
+}
+
+impl Engine {
+    pub(super) async fn open_first(
+        &self,
+        request: &Request,
+        packets: &[Packet],
+        trail: &mut Trail,
+    ) -> Result<Opened, Failure> {
+        self.audit.ready().await.map_err(|_| Failure::AuditDown)?;
+        let mut failures = Failures::default();
+        for packet in packets {
+            match parse(packet) {
+                Ok(jwe) => match self.open_packet(request, &jwe, trail, &mut failures).await {
+                    Some(opened) => return Ok(opened),
+                    None => continue,
+                },
+                Err(failure) => failures.0.push(failure),
+            }
+        }
+        Err(failures.verdict())
+    }
+
+    async fn open_packet(
+        &self,
+        request: &Request,
+        jwe: &Jwe,
+        trail: &mut Trail,
+        failures: &mut Failures,
+    ) -> Option<Opened> {
+        trail.labels = jwe.labels().clone();
+        for candidate in self.candidates(request, jwe, failures).await {
+            if trail.token_calls == MAX_TOKEN_CALLS {
+                tracing::warn!(request = %request.id, "more keys would fit than are tried for one request ({MAX_TOKEN_CALLS})");
+                return None;
+            }
+            let named = (candidate.key, candidate.alias);
+            let grant = self.policy.admit(&request.caller, Action::Unwrap, named, jwe.labels())?;
+            trail.token_calls += 1;
+            let opened = self.keyring.open(grant, candidate.sealed, request.deadline).await;
+            let failure = match opened {
+                Ok(secret) => match jwe.finish(candidate.recipient, secret) {
+                    Ok(optsdata) => {
+                        trail.aliases = vec![candidate.alias.to_owned()];
+                        trail.kids = vec![candidate.facts.kid.clone()];
+                        return Some(Opened::new(optsdata));
+                    }
+                    Err(FinishError::Malformed(what)) => Failure::Malformed(what),
+                    Err(FinishError::Rejected) => {
+                        self.rejection(request, candidate.alias, candidate.key).await
+                    }
+                },
+                Err(CustodyError::Rejected) => self.rejection(request, candidate.alias, candidate.key).await,
+                Err(error) => Failure::Custody { alias: candidate.alias.to_owned(), error },
+            };
+            if !trail.aliases.iter().any(|alias| alias == candidate.alias) {
+                trail.aliases.push(candidate.alias.to_owned());
+            }
+            failures.0.push(failure);
+        }
+        None
+    }
+
+    /// Every rejection, by the token or by the tag, is followed by the same probe: tokens answer a bad
+    /// ciphertext and broken hardware alike, and a caller must not be able to tell the two rejections apart.
+    async fn rejection(&self, request: &Request, alias: &str, key: usize) -> Failure {
+        match self.keyring.probe_token_of(key, request.deadline).await {
+            Ok(()) => Failure::Rejected,
+            Err(error) => Failure::Custody { alias: alias.to_owned(), error },
+        }
+    }
+
+    /// What may open the packet: the keys that this caller may unwrap with, in the configured order,
+    /// and for each the recipients of its type and length.
+    ///
+    /// A `kid` is a hint. One that is the thumbprint of a key in this list goes to that key alone;
+    /// unknown or absent means trial. Keys outside the list play no part, so that a denied key looks
+    /// like an unknown one.
+    async fn candidates<'a>(
+        &'a self,
+        request: &Request,
+        jwe: &Jwe,
+        failures: &mut Failures,
+    ) -> Vec<Candidate<'a>> {
+        let mut admitted = Vec::new();
+        for (index, key) in self.keyring.keys() {
+            let named = (index, key.alias.as_str());
+            if self.policy.admit(&request.caller, Action::Unwrap, named, jwe.labels()).is_none() {
+                continue;
+            }
+            match self.keyring.facts(index, request.deadline).await {
+                Ok(facts) => admitted.push((index, key.alias.as_str(), facts)),
+                Err(error) => failures.0.push(Failure::Custody { alias: key.alias.clone(), error }),
+            }
+        }
+        let meant_for = |recipient: &Recipient, facts: &Facts| match recipient.kid() {
+            Some(kid) if admitted.iter().any(|(_, _, facts)| facts.kid == kid) => facts.kid == kid,
+            _ => true,
+        };
+        let mut candidates = Vec::new();
+        for (key, alias, facts) in &admitted {
+            for (index, recipient) in jwe.recipients().iter().enumerate() {
+                let Some((algorithm, sealed)) = recipient.algorithm().zip(recipient.sealed()) else {
+                    continue;
+                };
+                if !fits(&facts.public, sealed) || !meant_for(recipient, facts) {
+                    continue;
+                }
+                if facts.algorithms.contains(&algorithm) {
+                    candidates.push(Candidate {
+                        key: *key,
+                        alias,
+                        facts: facts.clone(),
+                        recipient: index,
+                        sealed: sealed.clone(),
+                    });
+                } else {
+                    let error = CustodyError::Unsupported(algorithm.name());
+                    failures.0.push(Failure::Custody { alias: (*alias).to_owned(), error });
+                }
+            }
+        }
+        candidates
+    }
+}
+
+fn parse(packet: &Packet) -> Result<Jwe, Failure> {
+    if packet.scheme != "jwe" && !packet.scheme.starts_with("provider.") {
+        return Err(Failure::NotSupported(Malformed::new(
+            "this version opens packets of the schemes jwe and provider; encrypt with jwe:PUBLIC-KEY or provider:holdfast",
+        )));
+    }
+    let jwe = Jwe::parse(&packet.data).map_err(Failure::Malformed)?;
+    if jwe.recipients().iter().all(|recipient| recipient.algorithm().is_none()) {
+        let known = holdfast_wire::Algorithm::ALL.map(holdfast_wire::Algorithm::name).join(", ");
+        return Err(Failure::NotSupported(Malformed::new(format!(
+            "no recipient of this packet uses an algorithm that this version opens ({known})"
+        ))));
+    }
+    Ok(jwe)
+}
+
+/// By type and length alone: a ciphertext is as long as its key's modulus, a point lies on its key's curve.
+fn fits(public: &PublicKey, sealed: &Sealed) -> bool {
+    match (public, sealed) {
+        (PublicKey::Rsa(key), Sealed::RsaOaep { ciphertext, .. }) => ciphertext.len() == key.modulus.len(),
+        (PublicKey::Ec(key), Sealed::Ecdh { curve, .. }) => key.curve == *curve,
+        _ => false,
+    }
+}

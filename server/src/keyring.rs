@@ -1,0 +1,246 @@
+//! The configured keys and the tokens they lie on.
+//!
+//! Opening and wrapping take a [`Grant`] by value, so that no key is used without a decision of the
+//! policy. What a token said of a key (its public half, its thumbprint, its custody) is remembered to
+//! choose candidates by; wrapping asks the token anew, because encrypting an image to a key that is no
+//! longer there would lose it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use holdfast_custody::{Connect, Custody, Error, Health, KeyInfo, Pool, Usage};
+use holdfast_envelope::jwk;
+use holdfast_wire::{Algorithm, KeyUri, PublicKey, Sealed, Secret};
+
+use crate::config::{self, Action};
+use crate::policy::Grant;
+
+/// All keys, in the configuration's order.
+pub struct Keyring {
+    tokens: Vec<Token>,
+    keys: Vec<Key>,
+}
+
+/// A token and the workers before it.
+pub struct Token {
+    /// Its URI, for the log and for those who may see it.
+    pub uri: KeyUri,
+    pool: Pool,
+    trouble: RwLock<Option<Error>>,
+}
+
+/// A configured key.
+pub struct Key {
+    /// Its alias.
+    pub alias: String,
+    /// Whether new images are encrypted to it.
+    pub wraps: bool,
+    config: config::Key,
+    facts: RwLock<Option<Arc<Facts>>>,
+}
+
+/// What a token said of a key.
+#[derive(Debug)]
+pub struct Facts {
+    /// The public half.
+    pub public: PublicKey,
+    /// RFC 7638 thumbprint of it.
+    pub kid: String,
+    /// What it is used with: what its token can do, within what the configuration allows.
+    pub algorithms: Vec<Algorithm>,
+    /// Its custody.
+    pub custody: Custody,
+}
+
+impl Keyring {
+    /// Starts the workers of every token. No token is asked anything yet.
+    pub fn start(
+        config: &config::Config,
+        connect: impl Fn(&config::Token) -> Arc<Connect>,
+    ) -> std::io::Result<Keyring> {
+        let tokens = config.tokens.iter().enumerate().map(|(number, token)| {
+            let pool = Pool::start(&format!("token{number}"), token.pool, connect(token))?;
+            Ok(Token { uri: token.uri.clone(), pool, trouble: RwLock::new(None) })
+        });
+        let keys = config.keys.iter().map(|key| Key {
+            alias: key.alias.clone(),
+            wraps: key.wraps,
+            config: key.clone(),
+            facts: RwLock::new(None),
+        });
+        Ok(Keyring { tokens: tokens.collect::<std::io::Result<_>>()?, keys: keys.collect() })
+    }
+
+    /// The keys, in the configuration's order.
+    pub fn keys(&self) -> impl Iterator<Item = (usize, &Key)> {
+        self.keys.iter().enumerate()
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// The keys of one alias.
+    pub fn keys_of<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = (usize, &'a Key)> {
+        self.keys().filter(move |(_, key)| key.alias == alias)
+    }
+
+    /// Each alias once, in the configuration's order.
+    pub fn aliases(&self) -> Vec<&str> {
+        let mut aliases: Vec<&str> = Vec::new();
+        for key in &self.keys {
+            if !aliases.contains(&key.alias.as_str()) {
+                aliases.push(&key.alias);
+            }
+        }
+        aliases
+    }
+
+    /// What is known of a key; asks its token if nothing is known yet.
+    pub async fn facts(&self, index: usize, deadline: Instant) -> Result<Arc<Facts>, Error> {
+        let known = read(&self.key(index)?.facts).clone();
+        match known {
+            Some(facts) => Ok(facts),
+            None => self.ask(index, deadline).await,
+        }
+    }
+
+    /// Opens `sealed` with the key that was granted.
+    pub async fn open(&self, grant: Grant, sealed: Sealed, deadline: Instant) -> Result<Secret, Error> {
+        if grant.action() != Action::Unwrap {
+            return Err(Error::Internal("a grant for another action".into()));
+        }
+        let key = self.key(grant.key())?;
+        self.token_of(key)?.pool.open(&key.config.uri, key.config.requirement, sealed, deadline).await
+    }
+
+    /// The key that was granted for wrapping, as its token describes it now.
+    pub async fn wrapping_key(&self, grant: Grant, deadline: Instant) -> Result<Arc<Facts>, Error> {
+        if grant.action() != Action::Wrap {
+            return Err(Error::Internal("a grant for another action".into()));
+        }
+        self.ask(grant.key(), deadline).await
+    }
+
+    /// Whether the token of a key answers; asked after every rejection, because tokens answer a bad
+    /// ciphertext and broken hardware with the same code.
+    pub async fn probe_token_of(&self, index: usize, deadline: Instant) -> Result<(), Error> {
+        self.token_of(self.key(index)?)?.pool.probe(deadline).await.map(drop)
+    }
+
+    /// Whether a token answers.
+    pub async fn probe(&self, token: usize, deadline: Instant) -> Result<Health, Error> {
+        let token = self.tokens.get(token).ok_or_else(|| Error::Internal("no such token".into()))?;
+        token.pool.probe(deadline).await
+    }
+
+    /// What a token says of a key, whatever is asked of its custody.
+    pub async fn inspect(&self, index: usize, deadline: Instant) -> Result<KeyInfo, Error> {
+        let key = self.key(index)?;
+        self.token_of(key)?.pool.inspect(&key.config.uri, deadline).await
+    }
+
+    /// Asks a token whether it answers and what it says of its keys, and remembers both.
+    pub async fn refresh(&self, token: usize, deadline: impl Fn() -> Instant) {
+        let Some(on) = self.tokens.get(token) else { return };
+        let health = on.pool.probe(deadline()).await;
+        let was = std::mem::replace(&mut *write(&on.trouble), health.as_ref().err().cloned());
+        match (&health, was) {
+            (Ok(health), None) => tracing::debug!(token = %on.uri, is = %health.token, "token answers"),
+            (Ok(health), Some(_)) => {
+                tracing::info!(token = %on.uri, is = %health.token, "token answers again")
+            }
+            (Err(error), was) if was.as_ref() != Some(error) => {
+                tracing::error!(token = %on.uri, %error, "token does not serve");
+            }
+            _ => {}
+        }
+        if health.is_err() {
+            return;
+        }
+        for (index, key) in self.keys().filter(|(_, key)| key.config.token == token) {
+            if let Err(error) = self.ask(index, deadline()).await {
+                tracing::error!(alias = key.alias, uri = %key.config.uri, %error, "key cannot be used");
+            }
+        }
+    }
+
+    async fn ask(&self, index: usize, deadline: Instant) -> Result<Arc<Facts>, Error> {
+        let key = self.key(index)?;
+        let asked =
+            self.token_of(key)?.pool.describe(&key.config.uri, key.config.requirement, deadline).await;
+        let info = match asked {
+            Ok(info) => info,
+            Err(error) => {
+                if !error.is_transient() {
+                    *write(&key.facts) = None;
+                }
+                return Err(error);
+            }
+        };
+        let public = info.public.ok_or(Error::Unsupported("anything but RSA and EC"))?;
+        let allowed = |algorithm: &Algorithm| {
+            key.config.algorithms.as_ref().is_none_or(|configured| configured.contains(algorithm))
+        };
+        let facts = Arc::new(Facts {
+            kid: jwk::thumbprint(&public),
+            public,
+            algorithms: info.algorithms.into_iter().filter(allowed).collect(),
+            custody: info.custody,
+        });
+        let before = write(&key.facts).replace(facts.clone());
+        if before.is_none_or(|before| before.kid != facts.kid) {
+            tracing::info!(
+                alias = key.alias,
+                kid = facts.kid,
+                r#type = facts.public.type_name(),
+                custody = facts.custody.summary(),
+                "key is ready"
+            );
+        }
+        Ok(facts)
+    }
+
+    fn key(&self, index: usize) -> Result<&Key, Error> {
+        self.keys.get(index).ok_or_else(|| Error::Internal("a key that is not configured".into()))
+    }
+
+    fn token_of(&self, key: &Key) -> Result<&Token, Error> {
+        self.tokens
+            .get(key.config.token)
+            .ok_or_else(|| Error::Internal("a token that is not configured".into()))
+    }
+}
+
+impl Token {
+    /// Why it does not serve, as of the last time it was asked.
+    pub fn trouble(&self) -> Option<Error> {
+        read(&self.trouble).clone()
+    }
+
+    /// Its queue.
+    pub fn usage(&self) -> Usage {
+        self.pool.usage()
+    }
+}
+
+impl Key {
+    /// Index of its token.
+    pub fn token(&self) -> usize {
+        self.config.token
+    }
+
+    /// What is known without asking.
+    pub fn known(&self) -> Option<Arc<Facts>> {
+        read(&self.facts).clone()
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

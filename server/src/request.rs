@@ -1,0 +1,47 @@
+//! What belongs to one request and to no other.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::caller::Caller;
+
+/// Eight random bytes, shown in the answer, the log and the audit record of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; 8]);
+
+impl RequestId {
+    /// A new one. Without random numbers it is zero: an id is no secret, and no reason to fail.
+    #[allow(clippy::new_without_default)] // a default that differs each time would surprise
+    pub fn new() -> RequestId {
+        let mut id = [0; 8];
+        let _ = aws_lc_rs::rand::fill(&mut id);
+        RequestId(id)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Who asks, under which id, since when and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// Who asks.
+    pub caller: Caller,
+    /// When it came.
+    pub begun: Instant,
+    /// When its time is up.
+    pub deadline: Instant,
+}
+
+impl Request {
+    /// A request that comes now.
+    pub fn begin(caller: Caller, timeout: Duration) -> Request {
+        let begun = Instant::now();
+        Request { id: RequestId::new(), caller, begun, deadline: begun + timeout }
+    }
+}
