@@ -6,8 +6,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let files = protox::compile(["keyprovider.proto", "holdfast/v1/holdfast.proto"], ["proto"])?;
-    tonic_prost_build::configure()
-        .build_transport(false)
-        .compile_fds(files)?;
+    tonic_prost_build::configure().build_transport(false).compile_fds(files)?;
     Ok(())
 }

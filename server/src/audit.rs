@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use holdfast_wire::{Labels, OptsData};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -251,6 +252,8 @@ struct Writer {
 
 /// Records written with one flush at most.
 const GROUP: usize = 512;
+/// Bytes that must be free before a full disk counts as mended.
+const RESERVE: u64 = 16 * 1024;
 
 impl Writer {
     fn open(path: &Path) -> io::Result<Writer> {
@@ -289,14 +292,28 @@ impl Writer {
         }
     }
 
-    /// After a failure the file is opened anew and a first line written, so that "ready" means that
-    /// something was really written.
+    /// After a failure the file is opened anew and a line says so, in one write with what waits: "ready"
+    /// means that something was really written.
     fn commit(&mut self, bytes: &[u8], was_down: bool) -> io::Result<()> {
-        if was_down {
-            self.reopen()?;
-            self.append(format!("{{\"time\":\"{}\",\"event\":\"audit-resumed\"}}\n", now()).as_bytes())?;
+        if !was_down {
+            return self.append(bytes);
         }
-        self.append(bytes)
+        self.reopen()?;
+        self.reserve()?;
+        let mut resumed = format!("{{\"time\":\"{}\",\"event\":\"audit-resumed\"}}\n", now()).into_bytes();
+        resumed.extend_from_slice(bytes);
+        self.append(&resumed)
+    }
+
+    /// Room for more than the line that says so: on a disk with a few bytes left that line would fit, the
+    /// next record would not, and a token would have been used for nothing.
+    fn reserve(&self) -> io::Result<()> {
+        let Some(good) = self.good else { return Ok(()) };
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, good, RESERVE) {
+            // Some file systems cannot; then the next append finds out.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {

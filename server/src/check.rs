@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_custody::KeyInfo;
 
 use crate::backends;
 use crate::config::{Config, Key};
 use crate::keyring::Keyring;
+
+/// How long tokens may take to end their sessions.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What was found, for a terminal.
 pub struct Report {
@@ -59,6 +62,7 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
             }
         }
     }
+    keyring.close(CLOSING);
     Ok(report)
 }
 

@@ -24,6 +24,8 @@ use crate::{backends, listen};
 
 /// How often each token is asked whether it answers.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// How long tokens may take to end their sessions when the daemon stops.
+const CLOSING: Duration = Duration::from_secs(2);
 /// Requests at once on one connection.
 const STREAMS_PER_CONNECTION: u32 = 256;
 
@@ -46,8 +48,9 @@ pub async fn run(config: &Config) -> io::Result<()> {
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;
+    let mut watchers = tokio::task::JoinSet::new();
     for token in 0..engine.keyring.tokens().len() {
-        tokio::spawn(watch(engine.clone(), token, health.clone()));
+        watchers.spawn(watch(engine.clone(), token, health.clone()));
     }
 
     let provider = KeyProviderServiceServer::new(KeyProvider(engine.clone()))
@@ -98,6 +101,8 @@ pub async fn run(config: &Config) -> io::Result<()> {
     if tokio::time::timeout(patience, serving).await.is_err() {
         tracing::warn!("some requests did not end in time and were abandoned");
     }
+    watchers.shutdown().await;
+    engine.keyring.close(CLOSING);
     tracing::info!("stopped");
     Ok(())
 }

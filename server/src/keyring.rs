@@ -6,7 +6,7 @@
 //! longer there would lose it.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_custody::{Connect, Custody, Error, Health, KeyInfo, Pool, Usage};
 use holdfast_envelope::jwk;
@@ -127,6 +127,16 @@ impl Keyring {
     /// ciphertext and broken hardware with the same code.
     pub async fn probe_token_of(&self, index: usize, deadline: Instant) -> Result<(), Error> {
         self.token_of(self.key(index)?)?.pool.probe(deadline).await.map(drop)
+    }
+
+    /// Ends the workers of every token; tells of those that hang. To be called before the process exits.
+    pub fn close(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        for token in &self.tokens {
+            if !token.pool.close(until.saturating_duration_since(Instant::now())) {
+                tracing::warn!(token = %token.uri, "the token still hangs in a call; it is abandoned");
+            }
+        }
     }
 
     /// Whether a token answers.

@@ -1,1 +1,37 @@
-//! holdfast-image
+//! Encrypted container images: what is in them, and how they are opened.
+//!
+//! The layer cipher is ocicrypt's AES_256_CTR_HMAC_SHA256 and the images are OCI image layouts, as
+//! skopeo writes them. Everything read here comes from strangers: digests are checked before they
+//! become paths, manifests, depths and counts are bounded, and no plaintext byte is written before
+//! the layer's MAC, size and digest have been checked ([`cipher::Verified`] is that promise as a type).
+//!
+//! Left to others: where keys come from (an [`Opener`]; this crate knows neither gRPC nor private
+//! keys), what is shown to people, and registries, which are to come.
+
+pub mod cipher;
+pub mod layout;
+
+mod annotations;
+mod compression;
+mod decrypt;
+mod descriptor;
+mod digest;
+mod error;
+mod inspect;
+mod media;
+mod packets;
+mod platform;
+mod release;
+mod staging;
+mod tree;
+
+pub use annotations::{Packet, PublicOptions};
+pub use decrypt::{
+    Decrypted, DecryptedLayer, DecryptedManifest, Event, LayerName, Opener, Progress, decrypt,
+};
+pub use digest::Digest;
+pub use error::{Error, printable};
+pub use inspect::{Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect};
+pub use layout::Reference;
+pub use packets::Recipient;
+pub use platform::Platform;

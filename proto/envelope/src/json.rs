@@ -34,14 +34,9 @@ impl Object {
     /// Reads one object and nothing behind it. `what` is what the error calls it: "the packet".
     pub(crate) fn parse(bytes: &[u8], what: &str) -> Result<Object, Malformed> {
         let fault = Cell::new(None);
-        let seed = Strict {
-            depth_left: MAX_DEPTH,
-            fault: &fault,
-        };
+        let seed = Strict { depth_left: MAX_DEPTH, fault: &fault };
         let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let value = seed
-            .deserialize(&mut reader)
-            .and_then(|value| reader.end().map(|()| value));
+        let value = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
         match value {
             Ok(Value::Object(object)) => Ok(object),
             Ok(_) => Err(Malformed::new(format!("{what} is not a JSON object"))),
@@ -201,10 +196,7 @@ mod tests {
 
     #[test]
     fn a_member_that_stands_twice_is_found_at_any_depth() {
-        assert_eq!(
-            fault(r#"{"a":1,"a":1}"#),
-            "it has the same member twice (line 1, column 10)"
-        );
+        assert_eq!(fault(r#"{"a":1,"a":1}"#), "it has the same member twice (line 1, column 10)");
         assert_eq!(
             fault(r#"{"x":[{"a":1,"\u0061":2}]}"#),
             "it has the same member twice (line 1, column 21)"

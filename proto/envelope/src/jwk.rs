@@ -63,10 +63,7 @@ pub fn to_json(key: &PublicKey, kid: Option<&str>, algorithm: Option<Algorithm>)
 pub fn from_json(json: &[u8]) -> Result<PublicKey, Malformed> {
     const JWK: &str = "the JWK";
     if json.len() > MAX_LEN {
-        return Err(Malformed::new(format!(
-            "the JWK has {} bytes; at most {MAX_LEN} are taken",
-            json.len()
-        )));
+        return Err(Malformed::new(format!("the JWK has {} bytes; at most {MAX_LEN} are taken", json.len())));
     }
     let jwk = Object::parse(json, JWK)?;
     if jwk.has("keys") {
@@ -78,14 +75,10 @@ pub fn from_json(json: &[u8]) -> Result<PublicKey, Malformed> {
         ));
     }
     if jwk.text("use", JWK)?.is_some_and(|purpose| purpose != "enc") {
-        return Err(Malformed::new(
-            "the JWK is not for encryption (its use is not enc)",
-        ));
+        return Err(Malformed::new("the JWK is not for encryption (its use is not enc)"));
     }
-    let number = |name: &str| {
-        jwk.bytes(name, JWK)?
-            .ok_or_else(|| Malformed::new(format!("the JWK has no {name}")))
-    };
+    let number =
+        |name: &str| jwk.bytes(name, JWK)?.ok_or_else(|| Malformed::new(format!("the JWK has no {name}")));
     match jwk.text("kty", JWK)? {
         Some("RSA") => PublicKey::rsa(&number("n")?, &number("e")?),
         Some("EC") => ec_point(&jwk, JWK).map(PublicKey::Ec),
@@ -96,17 +89,13 @@ pub fn from_json(json: &[u8]) -> Result<PublicKey, Malformed> {
 
 /// The public key in an object of kty EC, on its curve. Also how an `epk` is read.
 pub(crate) fn ec_point(jwk: &Object, what: &str) -> Result<EcPublicKey, Malformed> {
-    let crv = jwk
-        .text("crv", what)?
-        .ok_or_else(|| Malformed::new(format!("{what} has no crv")))?;
+    let crv = jwk.text("crv", what)?.ok_or_else(|| Malformed::new(format!("{what} has no crv")))?;
     let curve = Curve::ALL
         .into_iter()
         .find(|curve| curve.name() == crv)
         .ok_or_else(|| Malformed::new(format!("{what} is not on P-256, P-384 or P-521")))?;
-    let number = |name: &str| {
-        jwk.bytes(name, what)?
-            .ok_or_else(|| Malformed::new(format!("{what} has no {name}")))
-    };
+    let number =
+        |name: &str| jwk.bytes(name, what)?.ok_or_else(|| Malformed::new(format!("{what} has no {name}")));
     point::from_coordinates(curve, &number("x")?, &number("y")?)
         .map_err(|error| Malformed::new(format!("{what}: {error}")))
 }
@@ -129,20 +118,13 @@ enum Members {
 
 fn members(key: &PublicKey) -> Members {
     match key {
-        PublicKey::Rsa(key) => Members::Rsa {
-            n: base64url::encode(&key.modulus),
-            e: base64url::encode(&key.exponent),
-        },
+        PublicKey::Rsa(key) => {
+            Members::Rsa { n: base64url::encode(&key.modulus), e: base64url::encode(&key.exponent) }
+        }
         PublicKey::Ec(key) => {
             let (x, y) = point::coordinates(&key.point);
-            Members::Ec {
-                crv: key.curve.name(),
-                x: base64url::encode(x),
-                y: base64url::encode(y),
-            }
+            Members::Ec { crv: key.curve.name(), x: base64url::encode(x), y: base64url::encode(y) }
         }
-        other => Members::Other {
-            der: base64url::encode(other.to_der().unwrap_or_default()),
-        },
+        other => Members::Other { der: base64url::encode(other.to_der().unwrap_or_default()) },
     }
 }

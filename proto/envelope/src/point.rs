@@ -43,10 +43,7 @@ pub(crate) fn from_coordinates(curve: Curve, x: &[u8], y: &[u8]) -> Result<EcPub
             )));
         }
     }
-    let key = EcPublicKey {
-        curve,
-        point: [&[4], x, y].concat(),
-    };
+    let key = EcPublicKey { curve, point: [&[4], x, y].concat() };
     check_point(&key)?;
     Ok(key)
 }

@@ -49,12 +49,9 @@ impl FromStr for Algorithm {
     type Err = Malformed;
 
     fn from_str(name: &str) -> Result<Self, Malformed> {
-        Algorithm::ALL
-            .into_iter()
-            .find(|known| known.name() == name)
-            .ok_or_else(|| {
-                let known = Algorithm::ALL.map(Algorithm::name).join(", ");
-                Malformed::new(format!("not an algorithm this version knows ({known})"))
-            })
+        Algorithm::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| {
+            let known = Algorithm::ALL.map(Algorithm::name).join(", ");
+            Malformed::new(format!("not an algorithm this version knows ({known})"))
+        })
     }
 }

@@ -28,9 +28,7 @@ impl<'de> Visitor<'de> for BytesVisitor {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes, E> {
         let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
-        let len = STANDARD
-            .decode_slice(text, &mut bytes)
-            .map_err(|_| E::custom("not padded base64"))?;
+        let len = STANDARD.decode_slice(text, &mut bytes).map_err(|_| E::custom("not padded base64"))?;
         bytes.truncate(len);
         Ok(Bytes(bytes))
     }

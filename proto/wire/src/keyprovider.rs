@@ -82,11 +82,7 @@ impl WrapRequest {
             .into_iter()
             .map(|(name, values)| (name, values.unwrap_or_default()))
             .collect();
-        Ok(WrapRequest {
-            parameters,
-            optsdata,
-            private_values: config.decrypt_config.0,
-        })
+        Ok(WrapRequest { parameters, optsdata, private_values: config.decrypt_config.0 })
     }
 
     /// Who it is to be wrapped to, from the parameters that stand under the provider's name.
@@ -188,10 +184,7 @@ impl Recipients {
             return Ok(());
         }
         if self.aliases.len() == Recipients::MAX_ALIASES {
-            return Err(Malformed::new(format!(
-                "more than {} aliases",
-                Recipients::MAX_ALIASES
-            )));
+            return Err(Malformed::new(format!("more than {} aliases", Recipients::MAX_ALIASES)));
         }
         self.aliases.push(alias.to_owned());
         Ok(())
@@ -200,10 +193,7 @@ impl Recipients {
 
 /// Whether `text` can be a key's alias: 1 to 64 letters, digits, `.`, `_` or `-`.
 pub fn is_alias(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// How many values of a decrypt configuration may be key material. Counted while they are skipped:
@@ -213,13 +203,8 @@ struct PrivateValues(usize);
 
 /// Names in ocicrypt's DecryptConfig whose values are key material. A provider's own parameters
 /// stand beside them under the provider's name and are not.
-const PRIVATE_NAMES: [&str; 5] = [
-    "privkeys",
-    "privkeys-passwords",
-    "gpg-privatekeys",
-    "gpg-privatekeys-passwords",
-    "pkcs11-yamls",
-];
+const PRIVATE_NAMES: [&str; 5] =
+    ["privkeys", "privkeys-passwords", "gpg-privatekeys", "gpg-privatekeys-passwords", "pkcs11-yamls"];
 
 impl<'de> Deserialize<'de> for PrivateValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -246,10 +231,7 @@ struct Skip;
 
 impl Skip {
     fn leaf(is_value: bool) -> Skipped {
-        Skipped {
-            values: usize::from(is_value),
-            private: 0,
-        }
+        Skipped { values: usize::from(is_value), private: 0 }
     }
 }
 
@@ -265,11 +247,7 @@ impl<'de> Visitor<'de> for Skip {
         while let Some(name) = map.next_key::<String>()? {
             let inner: Skipped = map.next_value()?;
             all.values += inner.values;
-            all.private += if PRIVATE_NAMES.contains(&name.as_str()) {
-                inner.values
-            } else {
-                inner.private
-            };
+            all.private += if PRIVATE_NAMES.contains(&name.as_str()) { inner.values } else { inner.private };
         }
         Ok(all)
     }

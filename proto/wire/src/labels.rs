@@ -20,18 +20,12 @@ impl Labels {
     /// Adds one. A second value for the same name is an error unless it is the same value.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<(), Malformed> {
         let name_ok = (1..=64).contains(&name.len())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b));
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b));
         if !name_ok {
-            return Err(Malformed::new(
-                "a label's name has 1 to 64 letters, digits, '.', '_', '/' or '-'",
-            ));
+            return Err(Malformed::new("a label's name has 1 to 64 letters, digits, '.', '_', '/' or '-'"));
         }
         if value.len() > 256 || value.chars().any(char::is_control) {
-            return Err(Malformed::new(
-                "a label's value has at most 256 bytes and no control characters",
-            ));
+            return Err(Malformed::new("a label's value has at most 256 bytes and no control characters"));
         }
         match self.0.get(name) {
             Some(known) if known == value => Ok(()),
@@ -124,14 +118,8 @@ mod tests {
             labels.insert(&format!("l{i}"), "x").unwrap();
         }
         labels.insert("l3", "x").unwrap();
-        assert_eq!(
-            labels.insert("l3", "y").unwrap_err().to_string(),
-            "label l3 has two different values"
-        );
-        assert_eq!(
-            labels.insert("l16", "x").unwrap_err().to_string(),
-            "more than 16 labels"
-        );
+        assert_eq!(labels.insert("l3", "y").unwrap_err().to_string(), "label l3 has two different values");
+        assert_eq!(labels.insert("l16", "x").unwrap_err().to_string(), "more than 16 labels");
     }
 
     #[test]

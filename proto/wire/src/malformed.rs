@@ -23,10 +23,6 @@ impl Malformed {
             Category::Syntax => "is not JSON",
             Category::Data | Category::Io => "does not have the expected form",
         };
-        Malformed(Cow::Owned(format!(
-            "{what} {kind} (line {}, column {})",
-            error.line(),
-            error.column()
-        )))
+        Malformed(Cow::Owned(format!("{what} {kind} (line {}, column {})", error.line(), error.column())))
     }
 }

@@ -74,12 +74,7 @@ impl OptsData {
         }
         let symkey = Secret::copy_of(&json.symkey.0);
         let digest = json.digest.into_owned();
-        Ok(OptsData {
-            raw,
-            symkey,
-            nonce,
-            digest,
-        })
+        Ok(OptsData { raw, symkey, nonce, digest })
     }
 
     /// Makes the JSON form, as Go's encoder writes it.
@@ -123,9 +118,7 @@ impl OptsData {
 
 impl std::fmt::Debug for OptsData {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OptsData")
-            .field("digest", &self.digest)
-            .finish_non_exhaustive()
+        f.debug_struct("OptsData").field("digest", &self.digest).finish_non_exhaustive()
     }
 }
 
@@ -139,12 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_made_is_what_ocicrypt_makes() {
-        let made = OptsData::new(
-            Secret::new(vec![1; 32]),
-            [2; 16],
-            &format!("sha256:{}", "a".repeat(64)),
-        )
-        .unwrap();
+        let made =
+            OptsData::new(Secret::new(vec![1; 32]), [2; 16], &format!("sha256:{}", "a".repeat(64))).unwrap();
         assert_eq!(made.raw().len(), 193);
         assert_eq!(made.symkey().expose(), [1; 32]);
         assert_eq!(made.nonce(), &[2; 16]);
@@ -154,21 +143,12 @@ mod tests {
     fn keys_and_nonces_of_the_wrong_length_are_told_by_length() {
         let short_key =
             r#"{"symkey":"AQID","digest":"","cipheroptions":{"nonce":"AAAAAAAAAAAAAAAAAAAAAA=="}}"#;
-        assert_eq!(
-            parse(short_key).unwrap_err(),
-            "symkey in optsdata has 3 bytes; it must have 32"
-        );
+        assert_eq!(parse(short_key).unwrap_err(), "symkey in optsdata has 3 bytes; it must have 32");
         let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         let no_nonce = format!(r#"{{"symkey":"{key}","digest":"","cipheroptions":{{}}}}"#);
-        assert_eq!(
-            parse(&no_nonce).unwrap_err(),
-            "nonce in optsdata has 0 bytes; it must have 16"
-        );
+        assert_eq!(parse(&no_nonce).unwrap_err(), "nonce in optsdata has 0 bytes; it must have 16");
         let long_nonce = format!(r#"{{"symkey":"{key}","cipheroptions":{{"nonce":"{key}"}}}}"#);
-        assert_eq!(
-            parse(&long_nonce).unwrap_err(),
-            "nonce in optsdata has 32 bytes; it must have 16"
-        );
+        assert_eq!(parse(&long_nonce).unwrap_err(), "nonce in optsdata has 32 bytes; it must have 16");
     }
 
     #[test]

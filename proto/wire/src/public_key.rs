@@ -47,15 +47,11 @@ impl PublicKey {
         };
         let bits = key.bits();
         if !(2048..=8192).contains(&bits) {
-            return Err(Malformed::new(format!(
-                "an RSA modulus of {bits} bits; 2048 to 8192 are taken"
-            )));
+            return Err(Malformed::new(format!("an RSA modulus of {bits} bits; 2048 to 8192 are taken")));
         }
         if key.exponent.len() > 8 || key.exponent.last().is_none_or(|low| low % 2 == 0) || key.exponent == [1]
         {
-            return Err(Malformed::new(
-                "an RSA public exponent that is not odd, or not in 3 to 2^64",
-            ));
+            return Err(Malformed::new("an RSA public exponent that is not odd, or not in 3 to 2^64"));
         }
         Ok(PublicKey::Rsa(key))
     }
@@ -69,10 +65,7 @@ impl PublicKey {
                 point.len()
             )));
         }
-        Ok(PublicKey::Ec(EcPublicKey {
-            curve,
-            point: point.to_vec(),
-        }))
+        Ok(PublicKey::Ec(EcPublicKey { curve, point: point.to_vec() }))
     }
 
     /// Reads a DER SubjectPublicKeyInfo (RFC 5280 section 4.1).
@@ -109,11 +102,7 @@ impl PublicKey {
             .find("-----BEGIN PUBLIC KEY-----")
             .ok_or_else(|| Malformed::new("no PEM block \"PUBLIC KEY\""))?;
         let (_, der) = der::pem::decode_vec(
-            pem[begin..]
-                .split_inclusive("-----END PUBLIC KEY-----")
-                .next()
-                .unwrap_or("")
-                .as_bytes(),
+            pem[begin..].split_inclusive("-----END PUBLIC KEY-----").next().unwrap_or("").as_bytes(),
         )
         .map_err(|_| Malformed::new("a damaged PEM block \"PUBLIC KEY\""))?;
         PublicKey::from_der(&der)
@@ -150,17 +139,10 @@ impl PublicKey {
                 };
                 (RSA_ENCRYPTION, Any::null(), pkcs1.to_der()?)
             }
-            PublicKey::Ec(key) => (
-                EC_PUBLIC_KEY,
-                Any::encode_from(&oid_of(key.curve))?,
-                key.point.clone(),
-            ),
+            PublicKey::Ec(key) => (EC_PUBLIC_KEY, Any::encode_from(&oid_of(key.curve))?, key.point.clone()),
         };
         Ok(SubjectPublicKeyInfoOwned {
-            algorithm: AlgorithmIdentifierOwned {
-                oid,
-                parameters: Some(parameters),
-            },
+            algorithm: AlgorithmIdentifierOwned { oid, parameters: Some(parameters) },
             subject_public_key: BitString::from_bytes(&bits)?,
         })
     }

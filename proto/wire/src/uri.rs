@@ -82,20 +82,14 @@ impl KeyUri {
 
     /// Whether it says which key, and not only which token.
     pub fn names_key(&self) -> bool {
-        self.scheme
-            .key_attributes()
-            .iter()
-            .any(|name| *name != "type" && self.attributes.contains_key(name))
+        self.scheme.key_attributes().iter().any(|name| *name != "type" && self.attributes.contains_key(name))
     }
 
     /// Whether this is the URI of a token on which `key` lies: same scheme, and every attribute it
     /// has stands in `key` with the same value.
     pub fn is_token_of(&self, key: &KeyUri) -> bool {
         self.scheme == key.scheme
-            && self
-                .attributes
-                .iter()
-                .all(|(name, value)| key.attributes.get(name) == Some(value))
+            && self.attributes.iter().all(|(name, value)| key.attributes.get(name) == Some(value))
     }
 
     /// The part that says which token.
@@ -153,17 +147,14 @@ impl FromStr for KeyUri {
 
 fn known_attribute(scheme: Scheme, name: &str) -> Result<&'static str, Malformed> {
     let known = || scheme.token_attributes().iter().chain(scheme.key_attributes());
-    known()
-        .copied()
-        .find(|attribute| *attribute == name)
-        .ok_or_else(|| {
-            let names: Vec<_> = known().copied().collect();
-            Malformed::new(format!(
-                "an attribute that {}: URIs do not have here; they have {}",
-                scheme.name(),
-                names.join(", ")
-            ))
-        })
+    known().copied().find(|attribute| *attribute == name).ok_or_else(|| {
+        let names: Vec<_> = known().copied().collect();
+        Malformed::new(format!(
+            "an attribute that {}: URIs do not have here; they have {}",
+            scheme.name(),
+            names.join(", ")
+        ))
+    })
 }
 
 /// The characters that stand for themselves in RFC 7512's pk11-pchar, but for `&` kept out of values
@@ -192,11 +183,7 @@ fn percent_decode(text: &str) -> Option<Vec<u8>> {
 impl fmt::Display for KeyUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.scheme.name())?;
-        let order = self
-            .scheme
-            .token_attributes()
-            .iter()
-            .chain(self.scheme.key_attributes());
+        let order = self.scheme.token_attributes().iter().chain(self.scheme.key_attributes());
         let pairs = order.filter_map(|name| Some((name, self.attributes.get(name)?)));
         for (i, (name, value)) in pairs.enumerate() {
             write!(f, "{}{name}=", if i > 0 { ";" } else { "" })?;
@@ -234,10 +221,7 @@ mod tests {
         let uri = parse("pkcs11:token=My%20HSM;object=images-2026;id=%02%ff").unwrap();
         assert_eq!(uri.text("token"), Some("My HSM"));
         assert_eq!(uri.get("id"), Some(&[2, 0xff][..]));
-        assert_eq!(
-            uri.to_string(),
-            "pkcs11:token=My%20HSM;object=images-2026;id=%02%FF"
-        );
+        assert_eq!(uri.to_string(), "pkcs11:token=My%20HSM;object=images-2026;id=%02%FF");
         assert!(uri.names_key());
         assert_eq!(uri.token(), parse("pkcs11:token=My%20HSM").unwrap());
     }
@@ -280,18 +264,12 @@ mod tests {
 
     #[test]
     fn the_other_schemes_have_the_same_grammar() {
-        assert_eq!(
-            parse("tpm:handle=0x81010002").unwrap().text("handle"),
-            Some("0x81010002")
-        );
+        assert_eq!(parse("tpm:handle=0x81010002").unwrap().text("handle"), Some("0x81010002"));
         assert_eq!(
             parse("tpm:file=/etc/holdfast/images.tss").unwrap().to_string(),
             "tpm:file=/etc/holdfast/images.tss"
         );
         assert!(!parse("tpm:").unwrap().names_key());
-        assert_eq!(
-            parse("kmip:server=kms-1;id=42").unwrap().to_string(),
-            "kmip:server=kms-1;id=42"
-        );
+        assert_eq!(parse("kmip:server=kms-1;id=42").unwrap().to_string(), "kmip:server=kms-1;id=42");
     }
 }

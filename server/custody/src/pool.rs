@@ -5,11 +5,12 @@
 //! shared pool of blocking threads would be eaten by one hung HSM.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use holdfast_wire::{KeyUri, Sealed, Secret};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -43,7 +44,10 @@ pub struct Usage {
 /// The way to one token. Dropping it lets idle workers end; a worker inside a token's call ends when
 /// the token answers.
 pub struct Pool {
-    jobs: Sender<Job>,
+    /// `None` ends the worker that takes it.
+    jobs: Sender<Option<Job>>,
+    /// Disconnected when every worker has ended.
+    ended: Receiver<Infallible>,
     places: Arc<Semaphore>,
     settings: Settings,
 }
@@ -57,15 +61,17 @@ impl Pool {
     /// Starts the workers. They connect when the first job comes.
     pub fn start(name: &str, settings: Settings, connect: Arc<Connect>) -> std::io::Result<Pool> {
         let (jobs, queue) = crossbeam_channel::unbounded();
+        let (alive, ended) = crossbeam_channel::bounded(0);
         let gate = Arc::new(Gate { connect, closed: Mutex::new(None) });
         for number in 0..settings.workers {
-            let (queue, gate) = (queue.clone(), gate.clone());
-            std::thread::Builder::new()
-                .name(format!("{name}#{number}"))
-                .spawn(move || Worker { queue, gate, live: None }.run())?;
+            let (queue, gate, alive) = (queue.clone(), gate.clone(), alive.clone());
+            std::thread::Builder::new().name(format!("{name}#{number}")).spawn(move || {
+                Worker { queue, gate, live: None }.run();
+                drop(alive);
+            })?;
         }
         let places = settings.workers + settings.queue;
-        Ok(Pool { jobs, places: Arc::new(Semaphore::new(places)), settings })
+        Ok(Pool { jobs, ended, places: Arc::new(Semaphore::new(places)), settings })
     }
 
     /// [`Custodian::describe`], freshly from the token, and the custody asked for.
@@ -108,6 +114,16 @@ impl Pool {
         self.call(deadline, |live| live.custodian.probe()).await
     }
 
+    /// Ends the workers, after the jobs that are queued, and waits for them. False when some still hang in
+    /// their token. A process must do this before it exits: exit handlers of the token's library would
+    /// run while its sessions are being closed.
+    pub fn close(&self, patience: Duration) -> bool {
+        for _ in 0..self.settings.workers {
+            let _ = self.jobs.send(None);
+        }
+        matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+    }
+
     /// Places taken and there.
     pub fn usage(&self) -> Usage {
         let places = self.settings.workers + self.settings.queue;
@@ -132,7 +148,7 @@ impl Pool {
                 let _ = answer.send(result);
             }),
         };
-        self.jobs.send(job).map_err(|_| Error::Internal("the token's workers have ended".into()))?;
+        self.jobs.send(Some(job)).map_err(|_| Error::Internal("the token's workers have ended".into()))?;
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Err(_late) => Err(Error::OutOfTime),
             // The job was dropped unrun, which happens only past its deadline.
@@ -200,14 +216,14 @@ impl Live {
 }
 
 struct Worker {
-    queue: Receiver<Job>,
+    queue: Receiver<Option<Job>>,
     gate: Arc<Gate>,
     live: Option<Live>,
 }
 
 impl Worker {
     fn run(mut self) {
-        while let Ok(job) = self.queue.recv() {
+        while let Ok(Some(job)) = self.queue.recv() {
             if Instant::now() < job.deadline {
                 (job.run)(&mut self);
             }

@@ -31,11 +31,7 @@ impl Agreement {
     pub(super) fn unwrap(&self, z: &[u8]) -> Option<Zeroizing<[u8; CEK_LEN]>> {
         let kek = kek(self.curve, z, &self.apu, &self.apv)?;
         let mut cek = Zeroizing::new([0; CEK_LEN]);
-        let len = AesKek::new(&AES_256, &kek[..])
-            .ok()?
-            .unwrap(&self.wrapped, &mut cek[..])
-            .ok()?
-            .len();
+        let len = AesKek::new(&AES_256, &kek[..]).ok()?.unwrap(&self.wrapped, &mut cek[..]).ok()?.len();
         (len == CEK_LEN).then_some(cek)
     }
 }
@@ -44,10 +40,7 @@ impl Agreement {
 pub(super) fn wrap(curve: Curve, z: &[u8], cek: &[u8; CEK_LEN]) -> Option<[u8; WRAPPED_LEN]> {
     let kek = kek(curve, z, &[], &[])?;
     let mut wrapped = [0; WRAPPED_LEN];
-    AesKek::new(&AES_256, &kek[..])
-        .ok()?
-        .wrap(cek, &mut wrapped)
-        .ok()?;
+    AesKek::new(&AES_256, &kek[..]).ok()?.wrap(cek, &mut wrapped).ok()?;
     Some(wrapped)
 }
 

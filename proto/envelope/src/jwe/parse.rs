@@ -49,11 +49,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Jwe, Malformed> {
         .enumerate()
         .map(|(i, own)| recipient(&format!("recipient {}", i + 1), own, &protected, unprotected))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Jwe {
-        recipients,
-        labels,
-        content,
-    })
+    Ok(Jwe { recipients, labels, content })
 }
 
 fn protected_header(text: &str) -> Result<Object, Malformed> {
@@ -68,14 +64,10 @@ fn protected_header(text: &str) -> Result<Object, Malformed> {
 /// `crit` and `zip` change what the rest means, wherever they stand.
 fn check_header(header: &Object, what: &str) -> Result<(), Malformed> {
     if header.has("crit") {
-        return Err(Malformed::new(format!(
-            "{what} has crit; no extension is supported by this version"
-        )));
+        return Err(Malformed::new(format!("{what} has crit; no extension is supported by this version")));
     }
     if header.has("zip") {
-        return Err(Malformed::new(format!(
-            "{what} has zip; compression is not supported by this version"
-        )));
+        return Err(Malformed::new(format!("{what} has zip; compression is not supported by this version")));
     }
     Ok(())
 }
@@ -85,9 +77,7 @@ fn labels(protected: &Object) -> Result<Labels, Malformed> {
     if let Some(members) = protected.object(LABELS_HEADER, PROTECTED)? {
         for (name, value) in members.iter() {
             let Value::Text(value) = value else {
-                return Err(Malformed::new(format!(
-                    "a value in {LABELS_HEADER} is not a string"
-                )));
+                return Err(Malformed::new(format!("a value in {LABELS_HEADER} is not a string")));
             };
             labels
                 .insert(name, value)
@@ -110,9 +100,7 @@ fn content(packet: &Object, protected: &str) -> Result<Content, Malformed> {
     packet.bytes("aad", PACKET)?;
     let aad = packet.text("aad", PACKET)?;
     if aad == Some("") {
-        return Err(Malformed::new(
-            "aad of the packet is empty; without additional data it is left out",
-        ));
+        return Err(Malformed::new("aad of the packet is empty; without additional data it is left out"));
     }
     Ok(Content {
         iv: exactly("iv of the packet", required_bytes(packet, "iv")?)?,
@@ -130,9 +118,7 @@ fn recipient_objects(packet: &Object) -> Result<Vec<&Object>, Malformed> {
         Some(_) => return Err(Malformed::new("recipients of the packet is not an array")),
     };
     if packet.has("header") {
-        return Err(Malformed::new(
-            "the packet has both recipients and header (RFC 7516 section 7.2)",
-        ));
+        return Err(Malformed::new("the packet has both recipients and header (RFC 7516 section 7.2)"));
     }
     if list.is_empty() {
         return Err(Malformed::new("the packet has no recipient"));
@@ -162,14 +148,9 @@ fn recipient(
     let own = object.object("header", what)?.unwrap_or(&empty);
     check_header(own, &format!("the header of {what}"))?;
     if own.shares_a_name_with(protected) || own.shares_a_name_with(unprotected) {
-        return Err(shared_name(&format!(
-            "the header of {what} and one of the packet"
-        )));
+        return Err(shared_name(&format!("the header of {what} and one of the packet")));
     }
-    let headers = Headers {
-        what,
-        parts: [protected, unprotected, own],
-    };
+    let headers = Headers { what, parts: [protected, unprotected, own] };
     let encrypted_key = object.bytes("encrypted_key", what)?;
     let algorithm = headers
         .holding("alg")
@@ -201,15 +182,8 @@ fn way(
                 RSA_CIPHERTEXT_LEN.end()
             )));
         }
-        let sealed = Sealed::RsaOaep {
-            hash,
-            ciphertext: encrypted_key,
-        };
-        return Ok(Way {
-            algorithm,
-            sealed,
-            agreement: None,
-        });
+        let sealed = Sealed::RsaOaep { hash, ciphertext: encrypted_key };
+        return Ok(Way { algorithm, sealed, agreement: None });
     }
     let wrapped: [u8; WRAPPED_LEN] = exactly(&format!("encrypted_key of {what}"), encrypted_key)?;
     let epk = headers.ephemeral_key()?;
@@ -219,15 +193,8 @@ fn way(
         apv: headers.holding("apv").bytes("apv", what)?.unwrap_or_default(),
         wrapped,
     };
-    let sealed = Sealed::Ecdh {
-        curve: epk.curve,
-        ephemeral: epk.point,
-    };
-    Ok(Way {
-        algorithm,
-        sealed,
-        agreement: Some(agreement),
-    })
+    let sealed = Sealed::Ecdh { curve: epk.curve, ephemeral: epk.point };
+    Ok(Way { algorithm, sealed, agreement: Some(agreement) })
 }
 
 /// The headers that hold for a recipient: the union of three that share no name (RFC 7516 section 7.2.1).
@@ -264,16 +231,12 @@ impl<'a> Headers<'a> {
 }
 
 fn required_bytes(packet: &Object, name: &str) -> Result<Vec<u8>, Malformed> {
-    packet
-        .bytes(name, PACKET)?
-        .ok_or_else(|| Malformed::new(format!("the packet has no {name}")))
+    packet.bytes(name, PACKET)?.ok_or_else(|| Malformed::new(format!("the packet has no {name}")))
 }
 
 fn exactly<const LEN: usize>(what: &str, bytes: Vec<u8>) -> Result<[u8; LEN], Malformed> {
     let len = bytes.len();
-    bytes
-        .try_into()
-        .map_err(|_| Malformed::new(format!("{what} has {len} bytes; it must have {LEN}")))
+    bytes.try_into().map_err(|_| Malformed::new(format!("{what} has {len} bytes; it must have {LEN}")))
 }
 
 fn shared_name(between: &str) -> Malformed {

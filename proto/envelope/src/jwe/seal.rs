@@ -35,21 +35,15 @@ pub fn seal(optsdata: &OptsData, to: &[To<'_>], labels: &Labels) -> Result<Vec<u
         return Err(SealError::NoRecipient);
     }
     if to.len() > MAX_RECIPIENTS {
-        return Err(SealError::TooManyRecipients {
-            given: to.len(),
-            max: MAX_RECIPIENTS,
-        });
+        return Err(SealError::TooManyRecipients { given: to.len(), max: MAX_RECIPIENTS });
     }
     let mut cek = Zeroizing::new([0; CEK_LEN]);
     let mut iv = [0; IV_LEN];
     rand::fill(&mut cek[..]).map_err(|_| SealError::Library("the random generator"))?;
     rand::fill(&mut iv).map_err(|_| SealError::Library("the random generator"))?;
 
-    let mut recipients = to
-        .iter()
-        .enumerate()
-        .map(|(i, to)| recipient(i + 1, to, &cek))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut recipients =
+        to.iter().enumerate().map(|(i, to)| recipient(i + 1, to, &cek)).collect::<Result<Vec<_>, _>>()?;
     let mut packet = Packet::default();
     let mut protected = Header {
         enc: Some(ENC),
@@ -59,11 +53,7 @@ pub fn seal(optsdata: &OptsData, to: &[To<'_>], labels: &Labels) -> Result<Vec<u
     match recipients.as_mut_slice() {
         [only] => {
             let own = std::mem::take(&mut only.header);
-            protected = Header {
-                enc: protected.enc,
-                labels: protected.labels,
-                ..own
-            };
+            protected = Header { enc: protected.enc, labels: protected.labels, ..own };
             packet.encrypted_key = Some(std::mem::take(&mut only.encrypted_key));
         }
         _ => packet.recipients = Some(recipients),
@@ -140,10 +130,7 @@ fn recipient<'a>(number: usize, to: &To<'_>, cek: &[u8; CEK_LEN]) -> Result<Reci
         epk,
         ..Header::default()
     };
-    Ok(Recipient {
-        header,
-        encrypted_key: base64url::encode(encrypted_key),
-    })
+    Ok(Recipient { header, encrypted_key: base64url::encode(encrypted_key) })
 }
 
 fn rsa_oaep(
@@ -152,16 +139,10 @@ fn rsa_oaep(
     hash: OaepHash,
     cek: &[u8; CEK_LEN],
 ) -> Result<Vec<u8>, SealError> {
-    let unusable = |why| SealError::Key {
-        recipient: number,
-        why,
-    };
+    let unusable = |why| SealError::Key { recipient: number, why };
     let der = key.to_der().map_err(unusable)?;
-    let key = PublicEncryptingKey::from_der(&der).map_err(|_| {
-        unusable(Malformed::new(
-            "an RSA key that the cryptographic library refuses",
-        ))
-    })?;
+    let key = PublicEncryptingKey::from_der(&der)
+        .map_err(|_| unusable(Malformed::new("an RSA key that the cryptographic library refuses")))?;
     let failed = |_| SealError::Library("RSA-OAEP");
     let key = OaepPublicEncryptingKey::new(key).map_err(failed)?;
     let algorithm = match hash {
@@ -169,10 +150,7 @@ fn rsa_oaep(
         OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
     };
     let mut ciphertext = vec![0; key.ciphertext_size()];
-    let len = key
-        .encrypt(algorithm, cek, &mut ciphertext, None)
-        .map_err(failed)?
-        .len();
+    let len = key.encrypt(algorithm, cek, &mut ciphertext, None).map_err(failed)?.len();
     ciphertext.truncate(len);
     Ok(ciphertext)
 }
@@ -182,10 +160,7 @@ fn ecdh_es_a256kw(
     key: &EcPublicKey,
     cek: &[u8; CEK_LEN],
 ) -> Result<(Vec<u8>, Epk), SealError> {
-    check_point(key).map_err(|why| SealError::Key {
-        recipient: number,
-        why,
-    })?;
+    check_point(key).map_err(|why| SealError::Key { recipient: number, why })?;
     let curve = ecdh(key.curve);
     let failed = || SealError::Library("ECDH");
     let ephemeral = EphemeralPrivateKey::generate(curve, &SystemRandom::new()).map_err(|_| failed())?;
@@ -195,12 +170,7 @@ fn ecdh_es_a256kw(
         key_wrap::wrap(key.curve, z, cek).ok_or(SealError::Library("AES key wrap"))
     })?;
     let (x, y) = coordinates(public.as_ref());
-    let epk = Epk {
-        kty: "EC",
-        crv: key.curve.name(),
-        x: base64url::encode(x),
-        y: base64url::encode(y),
-    };
+    let epk = Epk { kty: "EC", crv: key.curve.name(), x: base64url::encode(x), y: base64url::encode(y) };
     Ok((wrapped.to_vec(), epk))
 }
 

@@ -11,27 +11,17 @@ mod token;
 
 fn opens_to(packet: &str, key: &str, text: &str) {
     let jwe = Jwe::parse(&token::vector(packet)).unwrap();
-    let [recipient] = jwe.recipients() else {
-        panic!("{packet}: not one recipient")
-    };
+    let [recipient] = jwe.recipients() else { panic!("{packet}: not one recipient") };
     assert_eq!(recipient.algorithm(), Some(Algorithm::RsaOaep));
     let opened = token::open_with(&token::text_vector(key), recipient.sealed().unwrap()).unwrap();
-    assert_eq!(
-        jwe.open(0, &opened).unwrap().expose(),
-        token::vector(text),
-        "{packet}"
-    );
+    assert_eq!(jwe.open(0, &opened).unwrap().expose(), token::vector(text), "{packet}");
     let why = OptsData::parse(Secret::new(token::vector(text))).unwrap_err();
     assert_eq!(jwe.finish(0, opened).unwrap_err(), FinishError::Malformed(why));
 }
 
 #[test]
 fn rfc_7516_a_1_opens() {
-    opens_to(
-        "rfc/rfc7516-a.1.flattened.jwe.json",
-        "rfc/rfc7516-a.1.key.pem",
-        "rfc/rfc7516-a.1.txt",
-    );
+    opens_to("rfc/rfc7516-a.1.flattened.jwe.json", "rfc/rfc7516-a.1.key.pem", "rfc/rfc7516-a.1.txt");
 }
 
 #[test]
@@ -63,9 +53,7 @@ fn rfc_7520_5_13_unwraps_by_ecdh_es_a256kw() {
         curve: Curve::P384,
         apu: vec![],
         apv: vec![],
-        wrapped: bytes("ExInT0io9BqBMYF6-maw5tZlgoZXThD1zWKsHixJuw_elY4gSSId_w")
-            .try_into()
-            .unwrap(),
+        wrapped: bytes("ExInT0io9BqBMYF6-maw5tZlgoZXThD1zWKsHixJuw_elY4gSSId_w").try_into().unwrap(),
     };
     let cek = agreement.unwrap(z.expose()).unwrap();
     assert_eq!(cek[..], bytes("zXayeJ4gvm8NJr3IUInyokTUO-LbQNKEhe_zWlYbdpQ"));

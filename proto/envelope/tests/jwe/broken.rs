@@ -19,10 +19,7 @@ impl Packet {
         let mut rest: Value = serde_json::from_slice(&sealed_to(ways, &Labels::default())).unwrap();
         let protected = rest.as_object_mut().unwrap().remove("protected").unwrap();
         let protected = URL_SAFE_NO_PAD.decode(protected.as_str().unwrap()).unwrap();
-        Packet {
-            protected: serde_json::from_slice(&protected).unwrap(),
-            rest,
-        }
+        Packet { protected: serde_json::from_slice(&protected).unwrap(), rest }
     }
 
     pub(crate) fn rsa() -> Packet {
@@ -34,10 +31,7 @@ impl Packet {
     }
 
     pub(crate) fn two() -> Packet {
-        Packet::of(&[
-            ("rsa2048", Algorithm::RsaOaep),
-            ("ec-P-256", Algorithm::EcdhEsA256Kw),
-        ])
+        Packet::of(&[("rsa2048", Algorithm::RsaOaep), ("ec-P-256", Algorithm::EcdhEsA256Kw)])
     }
 
     pub(crate) fn with_protected(mut self, name: &str, value: Value) -> Packet {

@@ -50,9 +50,7 @@ fn labels_cannot_be_changed_added_or_taken_away() {
     let way = [("rsa2048", Algorithm::RsaOaep)];
     let relabelled = |from: &Labels, to: Option<Value>| {
         let mut packet: Value = serde_json::from_slice(&sealed_to(&way, from)).unwrap();
-        let header = URL_SAFE_NO_PAD
-            .decode(packet["protected"].as_str().unwrap())
-            .unwrap();
+        let header = URL_SAFE_NO_PAD.decode(packet["protected"].as_str().unwrap()).unwrap();
         let mut header: Value = serde_json::from_slice(&header).unwrap();
         let members = header.as_object_mut().unwrap();
         match to {
@@ -63,15 +61,9 @@ fn labels_cannot_be_changed_added_or_taken_away() {
         finish(&packet, "rsa2048")
     };
     let prod = labels(&[("env", "prod")]);
-    assert_eq!(
-        relabelled(&prod, Some(json!({"env": "test"}))),
-        Err(FinishError::Rejected)
-    );
+    assert_eq!(relabelled(&prod, Some(json!({"env": "test"}))), Err(FinishError::Rejected));
     assert_eq!(relabelled(&prod, None), Err(FinishError::Rejected));
-    assert_eq!(
-        relabelled(&Labels::default(), Some(json!({"env": "prod"}))),
-        Err(FinishError::Rejected)
-    );
+    assert_eq!(relabelled(&Labels::default(), Some(json!({"env": "prod"}))), Err(FinishError::Rejected));
 }
 
 #[test]
@@ -87,10 +79,7 @@ fn labels_outside_the_protected_header_are_not_labels() {
 
 #[test]
 fn an_opened_value_of_the_wrong_length_is_the_same_error() {
-    for (name, algorithm) in [
-        ("rsa2048", Algorithm::RsaOaep),
-        ("ec-P-384", Algorithm::EcdhEsA256Kw),
-    ] {
+    for (name, algorithm) in [("rsa2048", Algorithm::RsaOaep), ("ec-P-384", Algorithm::EcdhEsA256Kw)] {
         let jwe = Jwe::parse(&sealed_to(&[(name, algorithm)], &Labels::default())).unwrap();
         for len in [0, 1, 16, 31, 32, 33, 47, 48, 49, 66, 512] {
             let error = jwe.finish(0, Secret::new(vec![1; len])).unwrap_err();
@@ -102,9 +91,7 @@ fn an_opened_value_of_the_wrong_length_is_the_same_error() {
 #[test]
 fn content_that_is_no_optsdata_is_told_without_quoting_it() {
     use josekit::jwe::{JweHeaderSet, RSA_OAEP, serialize_flattened_json};
-    let encrypter = RSA_OAEP
-        .encrypter_from_pem(token::vector("keys/rsa2048.pub.pem"))
-        .unwrap();
+    let encrypter = RSA_OAEP.encrypter_from_pem(token::vector("keys/rsa2048.pub.pem")).unwrap();
     let mut header = JweHeaderSet::new();
     header.set_algorithm("RSA-OAEP", true);
     header.set_content_encryption("A256GCM", true);
@@ -120,15 +107,9 @@ fn content_that_is_no_optsdata_is_told_without_quoting_it() {
 /// No prefix and no flipped bit of a good packet panics or opens to something else.
 #[test]
 fn no_truncation_and_no_flipped_bit_gives_other_optsdata() {
-    let flattened = sealed_to(
-        &[("ec-P-256", Algorithm::EcdhEsA256Kw)],
-        &labels(&[("env", "prod")]),
-    );
+    let flattened = sealed_to(&[("ec-P-256", Algorithm::EcdhEsA256Kw)], &labels(&[("env", "prod")]));
     let general = sealed_to(
-        &[
-            ("ec-P-256", Algorithm::EcdhEsA256Kw),
-            ("rsa2048", Algorithm::RsaOaep),
-        ],
+        &[("ec-P-256", Algorithm::EcdhEsA256Kw), ("rsa2048", Algorithm::RsaOaep)],
         &labels(&[("env", "prod")]),
     );
     for packet in [flattened, general] {
@@ -139,16 +120,10 @@ fn no_truncation_and_no_flipped_bit_gives_other_optsdata() {
             let mut altered = packet.clone();
             altered[at / 8] ^= 1 << (at % 8);
             let Ok(jwe) = Jwe::parse(&altered) else { continue };
-            let opened = jwe.recipients()[0]
-                .sealed()
-                .and_then(|sealed| token::open("ec-P-256", sealed));
+            let opened = jwe.recipients()[0].sealed().and_then(|sealed| token::open("ec-P-256", sealed));
             // A flip in what the tag does not cover, such as the other recipient, may change nothing.
             if let Some(Ok(optsdata_found)) = opened.map(|opened| jwe.finish(0, opened)) {
-                assert_eq!(
-                    optsdata_found.raw().expose(),
-                    optsdata().raw().expose(),
-                    "bit {at}"
-                );
+                assert_eq!(optsdata_found.raw().expose(), optsdata().raw().expose(), "bit {at}");
                 assert_eq!(jwe.labels(), &labels(&[("env", "prod")]), "bit {at}");
             }
         }

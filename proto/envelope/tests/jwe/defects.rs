@@ -15,23 +15,13 @@ fn the_packets_that_are_broken_here_are_good_before() {
 
 #[test]
 fn of_json() {
-    let twice = Packet::rsa()
-        .json()
-        .replacen('{', r#"{"x":{"a":[{"b":1,"b":2}]},"#, 1);
-    let top = Packet::rsa()
-        .json()
-        .replacen('{', r#"{"iv":"AAAA","iv":"AAAA","#, 1);
-    let in_header = Packet::two()
-        .json()
-        .replacen(r#""header":{"#, r#""header":{"x":1,"x":1,"#, 1);
+    let twice = Packet::rsa().json().replacen('{', r#"{"x":{"a":[{"b":1,"b":2}]},"#, 1);
+    let top = Packet::rsa().json().replacen('{', r#"{"iv":"AAAA","iv":"AAAA","#, 1);
+    let in_header = Packet::two().json().replacen(r#""header":{"#, r#""header":{"x":1,"x":1,"#, 1);
     let in_header_at = in_header.find(r#""x":1,"x""#).unwrap() + r#""x":1,"x""#.len();
     let two_in_header = format!("the packet has the same member twice (line 1, column {in_header_at})");
     tell(vec![
-        (
-            "empty",
-            String::new(),
-            "the packet ends too early (line 1, column 0)",
-        ),
+        ("empty", String::new(), "the packet ends too early (line 1, column 0)"),
         (
             "compact_serialization",
             "eyJh.e30.AA.AA.AA".to_owned(),
@@ -41,16 +31,9 @@ fn of_json() {
         (
             "trailing_bytes",
             Packet::rsa().json() + "x",
-            &format!(
-                "the packet is not JSON (line 1, column {})",
-                Packet::rsa().json().len() + 1
-            ),
+            &format!("the packet is not JSON (line 1, column {})", Packet::rsa().json().len() + 1),
         ),
-        (
-            "duplicate_member",
-            top,
-            "the packet has the same member twice (line 1, column 17)",
-        ),
+        ("duplicate_member", top, "the packet has the same member twice (line 1, column 17)"),
         (
             "duplicate_member_deep_in_an_unknown_one",
             twice,
@@ -73,17 +56,10 @@ fn of_json() {
             Packet::rsa().json_with_protected("W10"),
             "the protected header is not a JSON object",
         ),
-        (
-            "too_long",
-            " ".repeat(256 * 1024 + 1),
-            "the packet has 262145 bytes; at most 262144 are taken",
-        ),
+        ("too_long", " ".repeat(256 * 1024 + 1), "the packet has 262145 bytes; at most 262144 are taken"),
     ]);
     let deep = line(&Packet::rsa().with("/x", json!([[[[[[[[]]]]]]]])).json());
-    assert!(
-        deep.starts_with("the packet nests deeper than 8 levels (line 1, "),
-        "{deep}"
-    );
+    assert!(deep.starts_with("the packet nests deeper than 8 levels (line 1, "), "{deep}");
 }
 
 #[test]
@@ -155,31 +131,15 @@ fn of_content() {
             Packet::rsa().with("/iv", bytes(16)).json(),
             "iv of the packet has 16 bytes; it must have 12",
         ),
-        (
-            "iv_missing",
-            Packet::rsa().without("iv").json(),
-            "the packet has no iv",
-        ),
-        (
-            "iv_a_number",
-            Packet::rsa().with("/iv", json!(5)).json(),
-            "iv of the packet is not a string",
-        ),
+        ("iv_missing", Packet::rsa().without("iv").json(), "the packet has no iv"),
+        ("iv_a_number", Packet::rsa().with("/iv", json!(5)).json(), "iv of the packet is not a string"),
         (
             "tag_of_12_bytes",
             Packet::rsa().with("/tag", bytes(12)).json(),
             "tag of the packet has 12 bytes; it must have 16",
         ),
-        (
-            "tag_missing",
-            Packet::rsa().without("tag").json(),
-            "the packet has no tag",
-        ),
-        (
-            "ciphertext_missing",
-            Packet::rsa().without("ciphertext").json(),
-            "the packet has no ciphertext",
-        ),
+        ("tag_missing", Packet::rsa().without("tag").json(), "the packet has no tag"),
+        ("ciphertext_missing", Packet::rsa().without("ciphertext").json(), "the packet has no ciphertext"),
         (
             "ciphertext_of_4097_bytes",
             Packet::rsa().with("/ciphertext", bytes(4097)).json(),
@@ -190,10 +150,6 @@ fn of_content() {
             Packet::rsa().with("/aad", json!("")).json(),
             "aad of the packet is empty; without additional data it is left out",
         ),
-        (
-            "aad_null",
-            Packet::rsa().with("/aad", Value::Null).json(),
-            "aad of the packet is not a string",
-        ),
+        ("aad_null", Packet::rsa().with("/aad", Value::Null).json(), "aad of the packet is not a string"),
     ]);
 }

@@ -18,49 +18,22 @@ fn of_headers() {
             Packet::rsa().with_protected("enc", json!("A128CBC-HS256")).json(),
             not_supported,
         ),
-        (
-            "enc_a128gcm",
-            Packet::rsa().with_protected("enc", json!("A128GCM")).json(),
-            not_supported,
-        ),
-        (
-            "enc_missing",
-            Packet::rsa().without("enc").json(),
-            "the protected header has no enc",
-        ),
+        ("enc_a128gcm", Packet::rsa().with_protected("enc", json!("A128GCM")).json(), not_supported),
+        ("enc_missing", Packet::rsa().without("enc").json(), "the protected header has no enc"),
         (
             "enc_unprotected",
-            Packet::rsa()
-                .without("enc")
-                .with("/unprotected", json!({"enc": "A256GCM"}))
-                .json(),
+            Packet::rsa().without("enc").with("/unprotected", json!({"enc": "A256GCM"})).json(),
             "the protected header has no enc",
         ),
-        (
-            "protected_empty",
-            Packet::rsa().json_with_protected(""),
-            "the protected header has no enc",
-        ),
-        (
-            "protected_missing",
-            Packet::rsa().rest.to_string(),
-            "the protected header has no enc",
-        ),
+        ("protected_empty", Packet::rsa().json_with_protected(""), "the protected header has no enc"),
+        ("protected_missing", Packet::rsa().rest.to_string(), "the protected header has no enc"),
         (
             "protected_an_object",
             Packet::rsa().with("/protected", json!({})).rest.to_string(),
             "protected of the packet is not a string",
         ),
-        (
-            "crit_unknown",
-            Packet::rsa().with_protected("crit", json!(["exp"])).json(),
-            crit,
-        ),
-        (
-            "crit_empty",
-            Packet::rsa().with_protected("crit", json!([])).json(),
-            crit,
-        ),
+        ("crit_unknown", Packet::rsa().with_protected("crit", json!(["exp"])).json(), crit),
+        ("crit_empty", Packet::rsa().with_protected("crit", json!([])).json(), crit),
         (
             "crit_unprotected",
             Packet::rsa().with("/unprotected", json!({"crit": ["x"]})).json(),
@@ -68,9 +41,7 @@ fn of_headers() {
         ),
         (
             "crit_in_recipient_header",
-            Packet::two()
-                .with("/recipients/1/header/crit", json!(["x"]))
-                .json(),
+            Packet::two().with("/recipients/1/header/crit", json!(["x"])).json(),
             "the header of recipient 2 has crit; no extension is supported by this version",
         ),
         (
@@ -80,16 +51,12 @@ fn of_headers() {
         ),
         (
             "zip_in_recipient_header",
-            Packet::two()
-                .with("/recipients/0/header/zip", json!("DEF"))
-                .json(),
+            Packet::two().with("/recipients/0/header/zip", json!("DEF")).json(),
             "the header of recipient 1 has zip; compression is not supported by this version",
         ),
         (
             "name_in_protected_and_unprotected",
-            Packet::rsa()
-                .with("/unprotected", json!({"alg": "RSA-OAEP"}))
-                .json(),
+            Packet::rsa().with("/unprotected", json!({"alg": "RSA-OAEP"})).json(),
             "the protected and the unprotected header have a name in common",
         ),
         (
@@ -114,32 +81,23 @@ fn of_headers() {
         ),
         (
             "labels_an_array",
-            Packet::rsa()
-                .with_protected("holdfast.labels", json!(["x"]))
-                .json(),
+            Packet::rsa().with_protected("holdfast.labels", json!(["x"])).json(),
             "holdfast.labels of the protected header is not an object",
         ),
         (
             "label_a_number",
-            Packet::rsa()
-                .with_protected("holdfast.labels", json!({"env": 1}))
-                .json(),
+            Packet::rsa().with_protected("holdfast.labels", json!({"env": 1})).json(),
             "a value in holdfast.labels is not a string",
         ),
         (
             "label_with_an_escape_sequence",
-            Packet::rsa()
-                .with_protected("holdfast.labels", json!({"env": "\u{1b}[2J"}))
-                .json(),
+            Packet::rsa().with_protected("holdfast.labels", json!({"env": "\u{1b}[2J"})).json(),
             "holdfast.labels: a label's value has at most 256 bytes and no control characters",
         ),
         (
             "labels_17",
             Packet::rsa()
-                .with_protected(
-                    "holdfast.labels",
-                    (0..17).map(|i| (format!("l{i}"), json!(""))).collect(),
-                )
+                .with_protected("holdfast.labels", (0..17).map(|i| (format!("l{i}"), json!(""))).collect())
                 .json(),
             "holdfast.labels: more than 16 labels",
         ),
@@ -148,23 +106,11 @@ fn of_headers() {
 
 #[test]
 fn of_recipients() {
-    let many = |count: usize| {
-        Packet::two()
-            .with("/recipients", json!(vec![json!({}); count]))
-            .json()
-    };
+    let many = |count: usize| Packet::two().with("/recipients", json!(vec![json!({}); count])).json();
     tell(vec![
         ("recipients_none", many(0), "the packet has no recipient"),
-        (
-            "recipients_65",
-            many(65),
-            "the packet has 65 recipients; at most 64 are taken",
-        ),
-        (
-            "recipients_10_000",
-            many(10_000),
-            "the packet has 10000 recipients; at most 64 are taken",
-        ),
+        ("recipients_65", many(65), "the packet has 65 recipients; at most 64 are taken"),
+        ("recipients_10_000", many(10_000), "the packet has 10000 recipients; at most 64 are taken"),
         (
             "recipients_null",
             Packet::two().with("/recipients", Value::Null).json(),
@@ -185,11 +131,7 @@ fn of_recipients() {
             Packet::two().with("/recipients/0/header", json!([])).json(),
             "header of recipient 1 is not an object",
         ),
-        (
-            "alg_missing",
-            Packet::rsa().without("alg").json(),
-            "recipient 1 has no alg",
-        ),
+        ("alg_missing", Packet::rsa().without("alg").json(), "recipient 1 has no alg"),
         (
             "alg_a_number",
             Packet::rsa().with_protected("alg", json!(1)).json(),
@@ -222,11 +164,7 @@ fn of_recipients() {
 fn of_ephemeral_keys() {
     let off = "epk of recipient 1: a point that does not lie on P-256";
     tell(vec![
-        (
-            "epk_missing",
-            Packet::ec().without("epk").json(),
-            "recipient 1 has no epk",
-        ),
+        ("epk_missing", Packet::ec().without("epk").json(), "recipient 1 has no epk"),
         (
             "epk_a_string",
             Packet::ec().with_protected("epk", json!("x")).json(),
@@ -235,17 +173,12 @@ fn of_ephemeral_keys() {
         ("epk_off_curve", Packet::ec().with_epk("y", bytes(32)).json(), off),
         (
             "epk_zero",
-            Packet::ec()
-                .with_epk("x", json!("A".repeat(43)))
-                .with_epk("y", json!("A".repeat(43)))
-                .json(),
+            Packet::ec().with_epk("x", json!("A".repeat(43))).with_epk("y", json!("A".repeat(43))).json(),
             off,
         ),
         (
             "epk_x_not_reduced",
-            Packet::ec()
-                .with_epk("x", json!(URL_SAFE_NO_PAD.encode([0xff; 32])))
-                .json(),
+            Packet::ec().with_epk("x", json!(URL_SAFE_NO_PAD.encode([0xff; 32]))).json(),
             off,
         ),
         (
@@ -288,23 +221,14 @@ fn of_ephemeral_keys() {
 
 #[test]
 fn an_algorithm_that_is_not_known_or_refused_spoils_only_its_recipient() {
-    for alg in [
-        "RSA1_5",
-        "ECDH-ES",
-        "dir",
-        "PBES2-HS512+A256KW",
-        "RSA-OAEP-512",
-        "rsa-oaep",
-    ] {
+    for alg in ["RSA1_5", "ECDH-ES", "dir", "PBES2-HS512+A256KW", "RSA-OAEP-512", "rsa-oaep"] {
         let packet = Packet::two().with("/recipients/0/header/alg", json!(alg));
         let jwe = Jwe::parse(packet.json().as_bytes()).unwrap();
         assert_eq!(jwe.recipients()[0].algorithm(), None, "{alg}");
         assert!(jwe.recipients()[0].sealed().is_none());
         assert_eq!(jwe.recipients()[1].algorithm(), Some(Algorithm::EcdhEsA256Kw));
 
-        let alone = Packet::rsa()
-            .with_protected("alg", json!(alg))
-            .without("encrypted_key");
+        let alone = Packet::rsa().with_protected("alg", json!(alg)).without("encrypted_key");
         let jwe = Jwe::parse(alone.json().as_bytes()).unwrap();
         assert_eq!(jwe.recipients()[0].algorithm(), None, "{alg}");
     }

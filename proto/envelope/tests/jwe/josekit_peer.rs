@@ -85,11 +85,7 @@ fn we_open_what_it_seals_to_one() {
                         &*encrypter,
                     )
                     .unwrap();
-                assert_eq!(
-                    our_finish(&packet, 0, name),
-                    optsdata().raw().expose(),
-                    "{name} {algorithm}"
-                );
+                assert_eq!(our_finish(&packet, 0, name), optsdata().raw().expose(), "{name} {algorithm}");
             }
         }
     }
@@ -98,10 +94,7 @@ fn we_open_what_it_seals_to_one() {
 #[test]
 fn we_open_what_it_seals_to_several() {
     let ways = every_way();
-    let encrypters: Vec<_> = ways
-        .iter()
-        .map(|(name, algorithm)| encrypter(name, *algorithm))
-        .collect();
+    let encrypters: Vec<_> = ways.iter().map(|(name, algorithm)| encrypter(name, *algorithm)).collect();
     let headers: Vec<JweHeader> = ways
         .iter()
         .map(|(_, algorithm)| {
@@ -110,21 +103,14 @@ fn we_open_what_it_seals_to_several() {
             header
         })
         .collect();
-    let recipients: Vec<(Option<&JweHeader>, &dyn JweEncrypter)> = headers
-        .iter()
-        .map(Some)
-        .zip(encrypters.iter().map(|encrypter| &**encrypter))
-        .collect();
+    let recipients: Vec<(Option<&JweHeader>, &dyn JweEncrypter)> =
+        headers.iter().map(Some).zip(encrypters.iter().map(|encrypter| &**encrypter)).collect();
     let mut header = JweHeaderSet::new();
     header.set_content_encryption("A256GCM", true);
     let packet =
         jwe::serialize_general_json(optsdata().raw().expose(), Some(&header), &recipients, None).unwrap();
     for (i, (name, algorithm)) in ways.iter().enumerate() {
-        assert_eq!(
-            our_finish(&packet, i, name),
-            optsdata().raw().expose(),
-            "{name} {algorithm}"
-        );
+        assert_eq!(our_finish(&packet, i, name), optsdata().raw().expose(), "{name} {algorithm}");
     }
 }
 

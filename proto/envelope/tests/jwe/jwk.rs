@@ -33,15 +33,8 @@ fn every_key_comes_back_as_it_went_out() {
         assert_eq!(from_json(jwk.as_bytes()).unwrap(), key, "{name}");
         let jwk: Value = serde_json::from_str(&jwk).unwrap();
         assert_eq!(jwk["kid"], "a \"kid\"");
-        assert_eq!(
-            (&jwk["alg"], &jwk["use"]),
-            (&json!("RSA-OAEP-256"), &json!("enc"))
-        );
-        assert_eq!(
-            from_json(to_json(&key, None, None).as_bytes()).unwrap(),
-            key,
-            "{name}"
-        );
+        assert_eq!((&jwk["alg"], &jwk["use"]), (&json!("RSA-OAEP-256"), &json!("enc")));
+        assert_eq!(from_json(to_json(&key, None, None).as_bytes()).unwrap(), key, "{name}");
     }
 }
 
@@ -86,44 +79,16 @@ fn each_defect_has_its_own_line() {
         ("private_ec", with("d", json!("c2VjcmV0")), private),
         ("private_rsa", with("p", json!("c2VjcmV0")), private),
         ("symmetric", r#"{"kty":"oct","k":"c2VjcmV0"}"#.to_owned(), private),
-        (
-            "a_set",
-            r#"{"keys":[]}"#.to_owned(),
-            "a JWK Set; give one of its keys alone",
-        ),
-        (
-            "for_signatures",
-            with("use", json!("sig")),
-            "the JWK is not for encryption (its use is not enc)",
-        ),
-        (
-            "kty_unknown",
-            with("kty", json!("OKP")),
-            "the JWK is neither RSA nor EC",
-        ),
+        ("a_set", r#"{"keys":[]}"#.to_owned(), "a JWK Set; give one of its keys alone"),
+        ("for_signatures", with("use", json!("sig")), "the JWK is not for encryption (its use is not enc)"),
+        ("kty_unknown", with("kty", json!("OKP")), "the JWK is neither RSA nor EC"),
         ("kty_missing", without("kty"), "the JWK has no kty"),
-        (
-            "crv_unknown",
-            with("crv", json!("secp256k1")),
-            "the JWK is not on P-256, P-384 or P-521",
-        ),
-        (
-            "crv_wrong",
-            with("crv", json!("P-384")),
-            "the JWK: x has 32 bytes; on P-384 it has 48",
-        ),
+        ("crv_unknown", with("crv", json!("secp256k1")), "the JWK is not on P-256, P-384 or P-521"),
+        ("crv_wrong", with("crv", json!("P-384")), "the JWK: x has 32 bytes; on P-384 it has 48"),
         ("y_missing", without("y"), "the JWK has no y"),
-        (
-            "y_padded",
-            with("y", json!("AA==")),
-            "y of the JWK is not base64url without padding",
-        ),
+        ("y_padded", with("y", json!("AA==")), "y of the JWK is not base64url without padding"),
         ("y_a_number", with("y", json!(1)), "y of the JWK is not a string"),
-        (
-            "off_curve",
-            with("y", json!("A".repeat(43))),
-            "the JWK: a point that does not lie on P-256",
-        ),
+        ("off_curve", with("y", json!("A".repeat(43))), "the JWK: a point that does not lie on P-256"),
         (
             "n_short",
             r#"{"kty":"RSA","n":"_w","e":"AQAB"}"#.to_owned(),
@@ -134,11 +99,7 @@ fn each_defect_has_its_own_line() {
             r#"{"kty":"EC","kty":"EC"}"#.to_owned(),
             "the JWK has the same member twice (line 1, column 17)",
         ),
-        (
-            "too_long",
-            " ".repeat(16_385),
-            "the JWK has 16385 bytes; at most 16384 are taken",
-        ),
+        ("too_long", " ".repeat(16_385), "the JWK has 16385 bytes; at most 16384 are taken"),
     ];
     for (name, jwk, line) in cases {
         let error = from_json(jwk.as_bytes()).unwrap_err().to_string();

@@ -29,14 +29,8 @@ pub(crate) fn every_way() -> Vec<(&'static str, Algorithm)> {
 
 pub(crate) fn sealed_to(ways: &[(&str, Algorithm)], labels: &Labels) -> Vec<u8> {
     let keys: Vec<PublicKey> = ways.iter().map(|(name, _)| public_key(name)).collect();
-    let to: Vec<To<'_>> = keys
-        .iter()
-        .zip(ways)
-        .map(|(key, (_, algorithm))| To {
-            key,
-            algorithm: *algorithm,
-        })
-        .collect();
+    let to: Vec<To<'_>> =
+        keys.iter().zip(ways).map(|(key, (_, algorithm))| To { key, algorithm: *algorithm }).collect();
     jwe::seal(&optsdata(), &to, labels).unwrap()
 }
 
@@ -50,9 +44,7 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
 
 fn protected(packet: &[u8]) -> (Value, Value) {
     let packet: Value = serde_json::from_slice(packet).unwrap();
-    let header = URL_SAFE_NO_PAD
-        .decode(packet["protected"].as_str().unwrap())
-        .unwrap();
+    let header = URL_SAFE_NO_PAD.decode(packet["protected"].as_str().unwrap()).unwrap();
     let header = serde_json::from_slice(&header).unwrap();
     (packet, header)
 }
@@ -71,11 +63,7 @@ fn every_key_and_algorithm_opens_what_was_sealed_to_it() {
         assert_eq!(recipient.algorithm(), Some(algorithm));
         let secret = token::open(name, recipient.sealed().unwrap()).unwrap();
         let opened = jwe.finish(0, secret).unwrap();
-        assert_eq!(
-            opened.raw().expose(),
-            optsdata().raw().expose(),
-            "{name} {algorithm}"
-        );
+        assert_eq!(opened.raw().expose(), optsdata().raw().expose(), "{name} {algorithm}");
     }
 }
 
@@ -90,11 +78,7 @@ fn each_of_several_recipients_opens_the_packet_alone() {
         let kid = holdfast_envelope::jwk::thumbprint(&public_key(name));
         assert_eq!(recipient.kid(), Some(kid.as_str()));
         let secret = token::open(name, recipient.sealed().unwrap()).unwrap();
-        assert_eq!(
-            jwe.finish(i, secret).unwrap().raw().expose(),
-            optsdata().raw().expose(),
-            "{name}"
-        );
+        assert_eq!(jwe.finish(i, secret).unwrap().raw().expose(), optsdata().raw().expose(), "{name}");
     }
 }
 
@@ -102,10 +86,7 @@ fn each_of_several_recipients_opens_the_packet_alone() {
 fn one_recipient_is_flattened_and_all_protected() {
     let packet = sealed_to(&[("ec-P-256", Algorithm::EcdhEsA256Kw)], &Labels::default());
     let (packet, header) = protected(&packet);
-    assert_eq!(
-        names(&packet),
-        ["ciphertext", "encrypted_key", "iv", "protected", "tag"]
-    );
+    assert_eq!(names(&packet), ["ciphertext", "encrypted_key", "iv", "protected", "tag"]);
     assert_eq!(names(&header), ["alg", "enc", "epk", "kid"]);
     assert_eq!(names(&header["epk"]), ["crv", "kty", "x", "y"]);
     let packet = sealed_to(&[("rsa2048", Algorithm::RsaOaep)], &labels(&[("env", "prod")]));
@@ -116,15 +97,9 @@ fn one_recipient_is_flattened_and_all_protected() {
 
 #[test]
 fn several_recipients_are_general_without_anything_of_our_own() {
-    let ways = [
-        ("rsa2048", Algorithm::RsaOaep),
-        ("ec-P-521", Algorithm::EcdhEsA256Kw),
-    ];
+    let ways = [("rsa2048", Algorithm::RsaOaep), ("ec-P-521", Algorithm::EcdhEsA256Kw)];
     let (packet, header) = protected(&sealed_to(&ways, &Labels::default()));
-    assert_eq!(
-        names(&packet),
-        ["ciphertext", "iv", "protected", "recipients", "tag"]
-    );
+    assert_eq!(names(&packet), ["ciphertext", "iv", "protected", "recipients", "tag"]);
     assert_eq!(header, json!({"enc": "A256GCM"}));
     assert_eq!(names(&packet["recipients"][0]), ["encrypted_key", "header"]);
     assert_eq!(names(&packet["recipients"][0]["header"]), ["alg", "kid"]);
@@ -133,12 +108,7 @@ fn several_recipients_are_general_without_anything_of_our_own() {
 
 #[test]
 fn no_two_packets_share_an_iv_a_key_or_an_ephemeral_key() {
-    let one = || {
-        protected(&sealed_to(
-            &[("ec-P-256", Algorithm::EcdhEsA256Kw)],
-            &Labels::default(),
-        ))
-    };
+    let one = || protected(&sealed_to(&[("ec-P-256", Algorithm::EcdhEsA256Kw)], &Labels::default()));
     let (first, second) = (one(), one());
     for member in ["iv", "encrypted_key", "ciphertext", "tag"] {
         assert_ne!(first.0[member], second.0[member], "{member}");
@@ -155,11 +125,7 @@ fn the_largest_packet_we_seal_is_one_we_read() {
     let ways = vec![("rsa4096", Algorithm::RsaOaep); jwe::MAX_RECIPIENTS];
     let packet = sealed_to(&ways, &labels);
     // An RSA-8192 key would add 683 characters for each.
-    assert!(
-        packet.len() + 683 * jwe::MAX_RECIPIENTS < 128 * 1024,
-        "{}",
-        packet.len()
-    );
+    assert!(packet.len() + 683 * jwe::MAX_RECIPIENTS < 128 * 1024, "{}", packet.len());
     assert_eq!(Jwe::parse(&packet).unwrap().labels(), &labels);
 }
 
@@ -167,18 +133,11 @@ fn the_largest_packet_we_seal_is_one_we_read() {
 fn what_cannot_be_sealed_to_is_told() {
     let rsa = public_key("rsa2048");
     let ec = public_key("ec-P-256");
-    let seal = |to: &[To<'_>]| {
-        jwe::seal(&optsdata(), to, &Labels::default())
-            .unwrap_err()
-            .to_string()
-    };
+    let seal = |to: &[To<'_>]| jwe::seal(&optsdata(), to, &Labels::default()).unwrap_err().to_string();
     let to = |key, algorithm| To { key, algorithm };
 
     assert_eq!(seal(&[]), "a packet needs a recipient: give at least one key");
-    assert_eq!(
-        seal(&[to(&rsa, Algorithm::RsaOaep); 65]),
-        "65 recipients; a packet has at most 64"
-    );
+    assert_eq!(seal(&[to(&rsa, Algorithm::RsaOaep); 65]), "65 recipients; a packet has at most 64");
     assert_eq!(
         seal(&[to(&rsa, Algorithm::RsaOaep), to(&rsa, Algorithm::EcdhEsA256Kw)]),
         "recipient 2: ECDH-ES+A256KW cannot seal to a key of type RSA-2048; choose another algorithm"
@@ -202,18 +161,12 @@ fn what_cannot_be_sealed_to_is_told() {
 #[test]
 fn only_uncompressed_points_on_the_curve_are_points() {
     for name in ["ec-P-256", "ec-P-384", "ec-P-521"] {
-        let PublicKey::Ec(key) = public_key(name) else {
-            panic!("{name} is not EC")
-        };
+        let PublicKey::Ec(key) = public_key(name) else { panic!("{name} is not EC") };
         check_point(&key).unwrap();
         let altered = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut point = key.point.clone();
             change(&mut point);
-            check_point(&EcPublicKey {
-                curve: key.curve,
-                point,
-            })
-            .unwrap_err()
+            check_point(&EcPublicKey { curve: key.curve, point }).unwrap_err()
         };
         let last = key.point.len() - 1;
         altered(&|point| point[last] ^= 1);

@@ -34,11 +34,7 @@ fn every_recipient_opens_every_packet_to_its_optsdata() {
         assert_eq!(jwe.recipients().len(), entry.recipients.len(), "{name}");
         for (i, keyed) in entry.recipients.iter().enumerate() {
             let recipient = &jwe.recipients()[i];
-            assert_eq!(
-                recipient.algorithm(),
-                keyed.alg.parse::<Algorithm>().ok(),
-                "{name}"
-            );
+            assert_eq!(recipient.algorithm(), keyed.alg.parse::<Algorithm>().ok(), "{name}");
             let Some(sealed) = recipient.sealed() else {
                 continue;
             };
@@ -58,18 +54,13 @@ fn a_recipient_of_ecdh_es_a128kw_is_there_and_cannot_be_opened() {
     let recipient = &jwe.recipients()[0];
     assert_eq!((recipient.algorithm(), recipient.sealed()), (None, None));
     assert_eq!(recipient.kid(), Some("p256-key"));
-    let error = jwe
-        .finish(0, holdfast_wire::Secret::new(vec![0; 32]))
-        .unwrap_err();
+    let error = jwe.finish(0, holdfast_wire::Secret::new(vec![0; 32])).unwrap_err();
     assert_eq!(error, FinishError::Rejected);
 }
 
 #[test]
 fn another_key_of_the_same_type_is_rejected() {
-    let jwe = Jwe::parse(&token::vector(
-        "skopeo-1.18/jwe-ec-P-256+ec-P-384.329615fcf643.jwe.json",
-    ))
-    .unwrap();
+    let jwe = Jwe::parse(&token::vector("skopeo-1.18/jwe-ec-P-256+ec-P-384.329615fcf643.jwe.json")).unwrap();
     let sealed = |i: usize| jwe.recipients()[i].sealed().unwrap();
     let for_first = || token::open("ec-P-256", sealed(0)).unwrap();
     assert!(jwe.finish(0, for_first()).is_ok());

@@ -1,11 +1,7 @@
 //! Keys in files, standing in for a token: opens what a packet says a token has to open.
 //!
 //! With the shared test vectors, which lie in `tests/vectors` of the workspace. Also part of the unit tests.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each of the test binaries uses its part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each of the test binaries uses its part")]
 
 use std::path::PathBuf;
 
@@ -18,15 +14,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use holdfast_wire::{Curve, OaepHash, PublicKey, Sealed, Secret};
 
 /// The names of the keys in `tests/vectors/keys`.
-pub const KEYS: [&str; 6] = [
-    "rsa2048", "rsa3072", "rsa4096", "ec-P-256", "ec-P-384", "ec-P-521",
-];
+pub const KEYS: [&str; 6] = ["rsa2048", "rsa3072", "rsa4096", "ec-P-256", "ec-P-384", "ec-P-521"];
 
 /// A file of `tests/vectors`.
 pub fn vector(path: &str) -> Vec<u8> {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/vectors")
-        .join(path);
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(path);
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
@@ -45,13 +37,8 @@ pub fn open(name: &str, sealed: &Sealed) -> Option<Secret> {
 
 /// The same with a PKCS#8 PEM.
 pub fn open_with(pem: &str, sealed: &Sealed) -> Option<Secret> {
-    let der = STANDARD
-        .decode(
-            pem.lines()
-                .filter(|line| !line.starts_with("-----"))
-                .collect::<String>(),
-        )
-        .unwrap();
+    let der =
+        STANDARD.decode(pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>()).unwrap();
     match sealed {
         Sealed::RsaOaep { hash, ciphertext } => {
             let key = OaepPrivateDecryptingKey::new(PrivateDecryptingKey::from_pkcs8(&der).ok()?).ok()?;
@@ -78,10 +65,7 @@ pub fn open_with_scalar(curve: Curve, d: &str, ephemeral: &[u8]) -> Option<Secre
 }
 
 fn diffie_hellman(key: &PrivateKey, point: &[u8]) -> Option<Secret> {
-    agree(key, UnparsedPublicKey::new(key.algorithm(), point), (), |z| {
-        Ok(Secret::copy_of(z))
-    })
-    .ok()
+    agree(key, UnparsedPublicKey::new(key.algorithm(), point), (), |z| Ok(Secret::copy_of(z))).ok()
 }
 
 fn ecdh(curve: Curve) -> &'static agreement::Algorithm {

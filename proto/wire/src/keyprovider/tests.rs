@@ -2,12 +2,7 @@ use super::*;
 
 /// The bodies measured from real peers, with a real optsdata.
 fn optsdata() -> OptsData {
-    OptsData::new(
-        Secret::new(vec![9; 32]),
-        [7; 16],
-        &format!("sha256:{}", "0".repeat(64)),
-    )
-    .unwrap()
+    OptsData::new(Secret::new(vec![9; 32]), [7; 16], &format!("sha256:{}", "0".repeat(64))).unwrap()
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -30,28 +25,16 @@ fn unwrap_body(dc: &str) -> String {
 }
 
 fn recipients(parameters: &[&str]) -> Result<Recipients, String> {
-    let list: Vec<_> = parameters
-        .iter()
-        .map(|p| format!("\"{}\"", base64(p.as_bytes())))
-        .collect();
-    let body = wrap_body(&format!(
-        r#"{{"holdfast":[{}],"pubkeys":["AAAA"]}}"#,
-        list.join(",")
-    ));
-    WrapRequest::parse(body.as_bytes())
-        .unwrap()
-        .recipients("holdfast")
-        .map_err(|e| e.to_string())
+    let list: Vec<_> = parameters.iter().map(|p| format!("\"{}\"", base64(p.as_bytes()))).collect();
+    let body = wrap_body(&format!(r#"{{"holdfast":[{}],"pubkeys":["AAAA"]}}"#, list.join(",")));
+    WrapRequest::parse(body.as_bytes()).unwrap().recipients("holdfast").map_err(|e| e.to_string())
 }
 
 #[test]
 fn skopeos_wrap_request_parses() {
     let united = recipients(&["images+spare;env=prod", "other;team=a;env=prod"]).unwrap();
     assert_eq!(united.aliases, ["images", "spare", "other"]);
-    assert_eq!(
-        united.labels.iter().collect::<Vec<_>>(),
-        [("env", "prod"), ("team", "a")]
-    );
+    assert_eq!(united.labels.iter().collect::<Vec<_>>(), [("env", "prod"), ("team", "a")]);
 }
 
 #[test]
@@ -61,11 +44,7 @@ fn enabled_leaves_the_choice_to_the_daemon() {
 
 #[test]
 fn misshapen_parameters_are_told() {
-    assert!(
-        recipients(&["a;env=prod", "b;env=test"])
-            .unwrap_err()
-            .contains("two different values")
-    );
+    assert!(recipients(&["a;env=prod", "b;env=test"]).unwrap_err().contains("two different values"));
     assert!(recipients(&["a;env"]).unwrap_err().contains("name=value"));
     assert!(recipients(&["a b"]).unwrap_err().contains("an alias has"));
     assert!(recipients(&[";env=prod"]).unwrap_err().contains("an alias has"));
@@ -88,10 +67,7 @@ fn every_dc_that_peers_send_parses_and_private_keys_are_counted() {
         (r#"{"Parameters":{}}"#, 0),
         (r#"{"Parameters":{"kp":["RW5hYmxlZA=="]}}"#, 0),
         (r#"{"Parameters":{"gpg-privatekeys":[""]}}"#, 0),
-        (
-            r#"{"Parameters":{"privkeys":["UEVN","UEVN"],"privkeys-passwords":["",""]}}"#,
-            2,
-        ),
+        (r#"{"Parameters":{"privkeys":["UEVN","UEVN"],"privkeys-passwords":["",""]}}"#, 2),
         (r#"{"Parameters":{"pkcs11-yamls":["UEVN"],"kp":["eA=="]}}"#, 1),
         (r#"[1,"x",{"privkeys":7}]"#, 1),
         (r#""junk""#, 0),
@@ -127,10 +103,8 @@ fn an_error_never_quotes_what_was_sent() {
         format!(r#"{{"keyunwrapparams":"{secret}"}}"#),
         wrap_body("{}").replace("\"optsdata\":\"", &format!("\"optsdata\":\"{secret}")),
     ] {
-        for error in [
-            UnwrapRequest::parse(body.as_bytes()).err(),
-            WrapRequest::parse(body.as_bytes()).err(),
-        ] {
+        for error in [UnwrapRequest::parse(body.as_bytes()).err(), WrapRequest::parse(body.as_bytes()).err()]
+        {
             let error = format!("{:?}", error.expect("refused"));
             assert!(!error.contains("c2Vj"), "{error}");
         }
@@ -149,10 +123,7 @@ fn answers_are_arrays_that_both_peers_take() {
     }
     let answer: Answer = serde_json::from_slice(&unwrap_response(&optsdata())).unwrap();
     assert_eq!(answer.keyunwrapresults.optsdata, optsdata().raw().expose());
-    assert_eq!(
-        wrap_response(b"\x00\xff"),
-        br#"{"keywrapresults":{"annotation":[0,255]}}"#
-    );
+    assert_eq!(wrap_response(b"\x00\xff"), br#"{"keywrapresults":{"annotation":[0,255]}}"#);
 }
 
 #[test]

@@ -166,3 +166,18 @@ async fn custody_is_checked_anew_on_every_connection() {
     let _ = pool.open(&uri(), Requirement::default(), garbage(), soon()).await;
     assert_eq!(token.calls("describe"), 2);
 }
+
+#[tokio::test]
+async fn closing_waits_for_the_workers_and_tells_when_one_hangs() {
+    let token = FakeToken::new();
+    let quiet = pool(&token, 4, 1);
+    quiet.probe(soon()).await.unwrap();
+    assert!(quiet.close(Duration::from_secs(5)));
+    let hung = pool(&token, 2, 1);
+    token.set_fault(Some(Fault::Hangs));
+    let impatient = Instant::now() + Duration::from_millis(20);
+    assert_eq!(hung.probe(impatient).await, Err(Error::OutOfTime));
+    assert!(!hung.close(Duration::from_millis(20)));
+    token.set_fault(None);
+    assert!(hung.close(Duration::from_secs(5)));
+}

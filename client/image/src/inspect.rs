@@ -1,0 +1,106 @@
+//! What an image says of itself, read without any key.
+
+use std::collections::BTreeMap;
+
+use crate::descriptor::Descriptor;
+use crate::layout::Layout;
+use crate::{Digest, Error, Platform, Recipient, Reference, annotations, packets, tree};
+
+/// An image.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// What its tag leads to.
+    pub digest: Digest,
+    /// Every manifest, in the order of the indexes.
+    pub manifests: Vec<InspectedManifest>,
+}
+
+/// A manifest of an image.
+#[derive(Debug, Clone)]
+pub struct InspectedManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// From the index, else from the config.
+    pub platform: Option<Platform>,
+    /// Its layers, in order.
+    pub layers: Vec<InspectedLayer>,
+}
+
+/// A layer of a manifest.
+#[derive(Debug, Clone)]
+pub struct InspectedLayer {
+    /// Digest of the blob as it lies there.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// As the manifest gives it; not made fit for a terminal.
+    pub media_type: String,
+    /// Whether the media type says so.
+    pub encrypted: bool,
+    /// The cipher its pubopts name.
+    pub cipher: Option<String>,
+    /// The wrapped forms of its key.
+    pub packets: Vec<InspectedPacket>,
+    /// Why the packets could not be read.
+    pub trouble: Option<String>,
+}
+
+/// A wrapped form of a layer's key.
+#[derive(Debug, Clone)]
+pub struct InspectedPacket {
+    /// `jwe`, `pkcs7`, `provider.NAME`, …; not made fit for a terminal.
+    pub scheme: String,
+    /// Its length in bytes.
+    pub size: usize,
+    /// Its first recipients, for a JWE; empty for other forms.
+    pub recipients: Vec<Recipient>,
+    /// How many recipients a JWE has; 0 for other forms.
+    pub recipients_total: usize,
+    /// Holdfast's labels, for a JWE that has some.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Reads an image's manifests. Its layers need not be there.
+pub fn inspect(source: &Reference) -> Result<Inspected, Error> {
+    let layout = Layout::open(&source.directory)?;
+    let root = tree::read(&layout, layout.image(source.tag.as_deref())?)?;
+    let manifests = root.images().into_iter().map(|(node, image)| InspectedManifest {
+        digest: node.descriptor.digest.clone(),
+        platform: image.platform.clone(),
+        layers: image.manifest.layers.iter().map(layer).collect(),
+    });
+    Ok(Inspected { manifests: manifests.collect(), digest: root.descriptor.digest.clone() })
+}
+
+fn layer(descriptor: &Descriptor) -> InspectedLayer {
+    let mut layer = InspectedLayer {
+        digest: descriptor.digest.clone(),
+        size: descriptor.size,
+        media_type: descriptor.media_type.clone(),
+        encrypted: descriptor.is_encrypted(),
+        cipher: None,
+        packets: Vec::new(),
+        trouble: None,
+    };
+    if !layer.encrypted {
+        return layer;
+    }
+    let annotations = descriptor.annotations();
+    layer.cipher = annotations::cipher(&annotations);
+    match annotations::packets(&annotations) {
+        Ok(found) => layer.packets = found.into_iter().map(packet).collect(),
+        Err(error) => layer.trouble = Some(error.to_string()),
+    }
+    layer
+}
+
+fn packet(packet: annotations::Packet) -> InspectedPacket {
+    let jwe = packets::jwe(&packet.data).unwrap_or_default();
+    InspectedPacket {
+        size: packet.data.len(),
+        scheme: packet.scheme,
+        recipients: jwe.recipients,
+        recipients_total: jwe.recipients_total,
+        labels: jwe.labels,
+    }
+}

@@ -1,0 +1,100 @@
+//! Who a packet is for, as far as it says so itself. For people to read: nothing here is checked,
+//! and nothing of it decides how a packet is opened.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+/// Most recipients listed of one packet.
+const MAX_LISTED: usize = 64;
+
+/// One recipient of a JWE packet. Both members are hints that anyone could have written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// JOSE's `alg`.
+    pub algorithm: Option<String>,
+    /// JOSE's `kid`; absent for keys given as PEM.
+    pub kid: Option<String>,
+}
+
+/// What a JWE packet says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Jwe {
+    /// At most [`MAX_LISTED`].
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) recipients_total: usize,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// Reads a JWE in JSON serialization (RFC 7516 section 7.2); `None` for anything else.
+pub(crate) fn jwe(data: &[u8]) -> Option<Jwe> {
+    let json: Map<String, Value> = serde_json::from_slice(data).ok()?;
+    let protected = match json.get("protected") {
+        Some(text) => {
+            let bytes = URL_SAFE_NO_PAD.decode(text.as_str()?).ok()?;
+            serde_json::from_slice::<Map<String, Value>>(&bytes).ok()?
+        }
+        None => Map::new(),
+    };
+    json.get("ciphertext")?;
+    let shared = json.get("unprotected");
+    let recipient = |own: Option<&Value>| {
+        let find = |name: &str| {
+            let found = own
+                .and_then(|header| header.get(name))
+                .or_else(|| protected.get(name))
+                .or_else(|| shared?.get(name));
+            found.and_then(Value::as_str).map(str::to_owned)
+        };
+        Recipient { algorithm: find("alg"), kid: find("kid") }
+    };
+    let (recipients, recipients_total) = match json.get("recipients").and_then(Value::as_array) {
+        Some(list) => {
+            let listed = list.iter().take(MAX_LISTED);
+            (listed.map(|one| recipient(one.get("header"))).collect(), list.len())
+        }
+        None => (vec![recipient(json.get("header"))], 1),
+    };
+    let labels = protected
+        .get("holdfast.labels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect();
+    Some(Jwe { recipients, recipients_total, labels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipient(algorithm: &str, kid: Option<&str>) -> Recipient {
+        Recipient { algorithm: Some(algorithm.to_owned()), kid: kid.map(str::to_owned) }
+    }
+
+    #[test]
+    fn flattened_and_general_form_tell_their_recipients() {
+        let protected =
+            URL_SAFE_NO_PAD.encode(r#"{"alg":"RSA-OAEP","kid":"k1","holdfast.labels":{"env":"prod"}}"#);
+        let flat =
+            format!(r#"{{"protected":"{protected}","encrypted_key":"","iv":"","ciphertext":"","tag":""}}"#);
+        let read = jwe(flat.as_bytes()).unwrap();
+        assert_eq!(read.recipients, [recipient("RSA-OAEP", Some("k1"))]);
+        assert_eq!(read.labels.get("env").map(String::as_str), Some("prod"));
+
+        let general = r#"{"recipients":[{"header":{"alg":"RSA-OAEP"}},{"header":{"alg":"ECDH-ES+A256KW","kid":"k2"}}],"ciphertext":""}"#;
+        let read = jwe(general.as_bytes()).unwrap();
+        assert_eq!(read.recipients, [recipient("RSA-OAEP", None), recipient("ECDH-ES+A256KW", Some("k2"))]);
+        assert_eq!(read.recipients_total, 2);
+    }
+
+    #[test]
+    fn what_is_no_jwe_tells_nothing() {
+        for other in [&b"\x30\x82"[..], b"{}", b"{\"protected\":7,\"ciphertext\":\"\"}", b""] {
+            assert_eq!(jwe(other), None);
+        }
+    }
+}

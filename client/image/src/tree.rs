@@ -1,0 +1,148 @@
+//! The documents of an image, read and checked before any layer is: an index with its manifests,
+//! indexes inside indexes, or a single manifest.
+
+use crate::descriptor::{Config, Descriptor, Manifest, list, object};
+use crate::layout::Layout;
+use crate::media::{self, Kind};
+use crate::{Error, Platform, printable};
+use serde_json::{Map, Value};
+
+/// How deep indexes may lie in each other.
+const MAX_DEPTH: usize = 4;
+/// Most documents of one image, repetitions counted.
+const MAX_DOCUMENTS: usize = 4096;
+
+/// A document and what it leads to.
+pub(crate) struct Node {
+    pub(crate) descriptor: Descriptor,
+    /// As it was read, and as it is written again when nothing below it changes.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) content: Content,
+}
+
+pub(crate) enum Content {
+    Index { json: Map<String, Value>, children: Vec<Node> },
+    Image(Box<Image>),
+}
+
+/// A manifest and its config.
+pub(crate) struct Image {
+    pub(crate) manifest: Manifest,
+    /// Empty for what is no container image (an artifact).
+    pub(crate) config: Config,
+    pub(crate) config_bytes: Vec<u8>,
+    /// From the index, else from the config.
+    pub(crate) platform: Option<Platform>,
+}
+
+/// Reads all documents of the image that `root` leads to.
+pub(crate) fn read(layout: &Layout, root: Descriptor) -> Result<Node, Error> {
+    let mut documents = 0;
+    read_node(layout, root, 0, &mut documents)
+}
+
+impl Node {
+    /// Every image in it, in the order of the indexes.
+    pub(crate) fn images(&self) -> Vec<(&Node, &Image)> {
+        match &self.content {
+            Content::Image(image) => vec![(self, image)],
+            Content::Index { children, .. } => children.iter().flat_map(Node::images).collect(),
+        }
+    }
+
+    /// The one image for a platform.
+    pub(crate) fn select(self, wanted: &Platform) -> Result<Node, Error> {
+        let all: Vec<String> = self.images().iter().map(|(_, image)| name(image)).collect();
+        let mut found = Vec::new();
+        self.collect(wanted, &mut found);
+        let choices = all.join(", ");
+        match (found.len(), found.pop()) {
+            (1, Some(one)) => Ok(one),
+            (0, _) => {
+                Err(Error::Reference(format!("the image is not there for {wanted}; it is for {choices}")))
+            }
+            _ => Err(Error::Reference(format!(
+                "{wanted} fits several of {choices}; give the variant, os/arch/variant"
+            ))),
+        }
+    }
+
+    fn collect(self, wanted: &Platform, found: &mut Vec<Node>) {
+        match self.content {
+            Content::Index { children, .. } => {
+                for child in children {
+                    child.collect(wanted, found);
+                }
+            }
+            Content::Image(ref image) => {
+                if image.platform.as_ref().is_some_and(|platform| platform.satisfies(wanted)) {
+                    found.push(self);
+                }
+            }
+        }
+    }
+}
+
+fn name(image: &Image) -> String {
+    image.platform.as_ref().map_or_else(|| "no platform".to_owned(), Platform::to_string)
+}
+
+/// No index can lead back to itself, as each is named by its own digest; `depth` and `documents` bound
+/// what those can lead to that do not.
+fn read_node(
+    layout: &Layout,
+    descriptor: Descriptor,
+    depth: usize,
+    documents: &mut usize,
+) -> Result<Node, Error> {
+    if depth > MAX_DEPTH {
+        return Err(Error::image(format!(
+            "indexes lie more than {MAX_DEPTH} deep in each other; copy one of the inner images"
+        )));
+    }
+    *documents += 1;
+    if *documents > MAX_DOCUMENTS {
+        return Err(Error::image(format!(
+            "the image has more than {MAX_DOCUMENTS} manifests; copy one of its platforms"
+        )));
+    }
+    let bytes = layout.document(&descriptor)?;
+    let content = match descriptor.kind() {
+        Kind::Index => {
+            let json = object(&bytes, "the index")?;
+            let children = list(&json, "manifests", "the index", MAX_DOCUMENTS)?
+                .iter()
+                .map(|child| {
+                    let child = Descriptor::read(child, "a manifest in the index")?;
+                    read_node(layout, child, depth + 1, documents)
+                })
+                .collect::<Result<_, _>>()?;
+            Content::Index { json, children }
+        }
+        Kind::Manifest => Content::Image(Box::new(read_image(layout, &descriptor, &bytes)?)),
+        Kind::Other => {
+            return Err(Error::image(format!(
+                "{} is neither a manifest nor an index but {:?}; this version cannot read it",
+                descriptor.digest.short(),
+                printable(&descriptor.media_type)
+            )));
+        }
+    };
+    Ok(Node { descriptor, bytes, content })
+}
+
+fn read_image(layout: &Layout, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, Error> {
+    let manifest = Manifest::read(bytes)?;
+    let config_bytes = layout.document(&manifest.config)?;
+    let config = if media::is_image_config(&manifest.config.media_type) {
+        Config::read(&config_bytes)?
+    } else {
+        Config::default()
+    };
+    Ok(Image {
+        platform: descriptor.platform().or_else(|| config.platform.clone()),
+        manifest,
+        config,
+        config_bytes,
+    })
+}

@@ -1,0 +1,135 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use holdfast_image::{Platform, Reference};
+
+/// Opens encrypted container images with keys that stay in hardware.
+#[derive(Parser)]
+#[command(version, propagate_version = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Args)]
+pub(crate) struct Common {
+    /// The daemon's unix socket.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "HOLDFAST_SOCKET",
+        default_value = "/run/holdfast/keyprovider.sock"
+    )]
+    pub(crate) socket: PathBuf,
+    /// Print one JSON document instead of tables.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How long the daemon may take for one answer: 500ms, 15s, 2m.
+    #[arg(long, global = true, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Decrypt and inspect encrypted images.
+    #[command(subcommand)]
+    Image(ImageVerb),
+    /// List, show and export the keys you may use.
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Show how the daemon and its tokens do, and who it takes you for.
+    Status,
+    /// Print the version.
+    Version,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ImageVerb {
+    /// Decrypt an image to another OCI layout; it appears there only whole.
+    Decrypt {
+        /// The encrypted image: oci:DIR or oci:DIR:TAG.
+        source: Reference,
+        /// Where it goes: a new layout, or another image in an existing one.
+        target: Reference,
+        /// Only this platform of a multi-platform image: os/arch or os/arch/variant.
+        #[arg(long, value_name = "PLATFORM")]
+        platform: Option<Platform>,
+    },
+    /// Show the layers of an image and who can open them; needs no daemon.
+    Inspect {
+        /// The image: oci:DIR or oci:DIR:TAG.
+        source: Reference,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyVerb {
+    /// List the keys you may use.
+    List,
+    /// Show all of a key: its algorithms, its custody, the token's evidence.
+    Show {
+        /// The key's alias.
+        alias: String,
+    },
+    /// Print a public key, to encrypt images to it (skopeo copy --encryption-key jwe:FILE).
+    Export {
+        /// The key's alias; of several keys under it, the one that new images are encrypted to.
+        alias: String,
+        /// How it is written.
+        #[arg(long, value_enum, default_value_t = KeyFormat::Pem)]
+        format: KeyFormat,
+        /// Write it to this file instead of printing it.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyFormat {
+    /// A PUBLIC KEY block (RFC 7468).
+    Pem,
+    /// A JSON Web Key (RFC 7517) with kid and alg, so that packets name their recipient.
+    Jwk,
+    /// SubjectPublicKeyInfo (RFC 5280), binary.
+    Der,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| "a time is a number and a unit: 500ms, 15s, 2m")?;
+    let time = match &text[digits.len()..] {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        _ => return Err("the units of a time are ms, s and m".to_owned()),
+    };
+    time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(24 * 3600))
+        .ok_or_else(|| "a time is more than nothing and at most a day".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units_and_bounds() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("15"), Ok(Duration::from_secs(15)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "0s", "-1s", "1h", "25000m", "999999999999999999999s", "1.5s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The verbs, one a file.
+
+mod image_decrypt;
+mod image_inspect;
+mod key_export;
+mod key_list;
+mod key_show;
+mod status;
+
+use serde_json::json;
+
+use crate::cli::{Cli, ImageVerb, KeyVerb, Verb};
+use crate::failure::Failure;
+use crate::output;
+
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let common = &cli.common;
+    match cli.verb {
+        Verb::Image(ImageVerb::Decrypt { source, target, platform }) => {
+            image_decrypt::run(common, &source, &target, platform.as_ref())
+        }
+        Verb::Image(ImageVerb::Inspect { source }) => image_inspect::run(common, &source),
+        Verb::Key(KeyVerb::List) => key_list::run(common),
+        Verb::Key(KeyVerb::Show { alias }) => key_show::run(common, &alias),
+        Verb::Key(KeyVerb::Export { alias, format, output }) => {
+            key_export::run(common, &alias, format, output.as_deref())
+        }
+        Verb::Status => status::run(common),
+        Verb::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            if common.json {
+                output::print_json(&json!({ "version": version }))?;
+            } else {
+                output::print(&format!("holdfast {version}\n"))?;
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,124 @@
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use holdfast_image::{Decrypted, Opener, Packet, Platform, Reference, decrypt, inspect, printable};
+use holdfast_wire::grpc::v1;
+use holdfast_wire::{OptsData, Secret};
+use serde_json::{Value, json};
+
+use crate::cli::Common;
+use crate::daemon::{self, Daemon};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::progress::Bars;
+
+pub(crate) fn run(
+    common: &Common,
+    source: &Reference,
+    target: &Reference,
+    platform: Option<&Platform>,
+) -> Result<(), Failure> {
+    // Faults of the image are told first, and one without encryption needs no daemon.
+    let encrypted = inspect(source)?.manifests.iter().flat_map(|m| &m.layers).any(|layer| layer.encrypted);
+    let runtime = daemon::runtime()?;
+    let interrupt = Interrupt::install(runtime.handle())?;
+    let opener = DaemonOpener {
+        daemon: encrypted.then(|| Daemon::connect_on(common, runtime)).transpose()?,
+        interrupt: interrupt.clone(),
+        aliases: Mutex::default(),
+    };
+    let bars = Bars::new(interrupt);
+    let result = decrypt(source, target, platform, &opener, &bars);
+    bars.clear();
+    let made = result?;
+
+    let aliases = opener.aliases.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let aliases: Vec<String> = aliases.into_iter().collect();
+    if made.decrypted_layers() == 0 {
+        // Not a failure: the image is there, and is what was asked for.
+        let _ = writeln!(
+            std::io::stderr(),
+            "holdfast: note: no layer of {source} is encrypted; it was copied as it is"
+        );
+    }
+    if common.json {
+        output::print_json(&document(target, &made, &aliases))?;
+    } else {
+        output::print(&line(target, &made, &aliases))?;
+    }
+    Ok(())
+}
+
+/// Has packets opened by the daemon, whatever their scheme.
+struct DaemonOpener {
+    /// None for an image in which nothing is encrypted.
+    daemon: Option<Daemon>,
+    interrupt: Interrupt,
+    /// The keys that opened something.
+    aliases: Mutex<BTreeSet<String>>,
+}
+
+impl Opener for DaemonOpener {
+    fn open(&self, packets: &[Packet]) -> Result<OptsData, Box<dyn std::error::Error + Send + Sync>> {
+        let daemon = self
+            .daemon
+            .as_ref()
+            .ok_or_else(|| Failure::line("the image changed while it was read; run again"))?;
+        let packets = packets
+            .iter()
+            .map(|packet| v1::Packet { scheme: packet.scheme.clone(), data: packet.data.clone() });
+        let request = v1::OpenPacketRequest { packets: packets.collect() };
+        let answer = daemon.open_packet(request, &self.interrupt)?;
+        // What prost and h2 copied on the way is theirs; this copy is wiped.
+        let optsdata = OptsData::parse(Secret::new(answer.optsdata)).map_err(|error| {
+            Failure::line(format!(
+                "holdfastd answered something else than a layer's key ({error}); see its log"
+            ))
+        })?;
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        aliases.insert(answer.alias);
+        Ok(optsdata)
+    }
+}
+
+fn line(target: &Reference, made: &Decrypted, aliases: &[String]) -> String {
+    let layers: usize = made.manifests.iter().map(|manifest| manifest.layers.len()).sum();
+    let opened = made.decrypted_layers();
+    let mut line = format!("{target} is {}: {opened} of {layers} layers decrypted", made.digest);
+    if !aliases.is_empty() {
+        line.push_str(&format!(" with {}", printable(&aliases.join(", "))));
+    }
+    if opened < layers {
+        line.push_str(&format!(", {} copied", layers - opened));
+    }
+    line.push('\n');
+    line
+}
+
+fn document(target: &Reference, made: &Decrypted, aliases: &[String]) -> Value {
+    let manifests = made.manifests.iter().map(|manifest| {
+        let layers = manifest.layers.iter().map(|layer| {
+            json!({
+                "source": layer.source.to_string(),
+                "digest": layer.digest.to_string(),
+                "size": layer.size,
+                "mediaType": layer.media_type,
+                "decrypted": layer.decrypted,
+            })
+        });
+        json!({
+            "platform": manifest.platform.as_ref().map(Platform::to_string),
+            "source": manifest.source.to_string(),
+            "digest": manifest.digest.to_string(),
+            "layers": layers.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "target": target.to_string(),
+        "digest": made.digest.to_string(),
+        "keys": aliases,
+        "manifests": manifests.collect::<Vec<_>>(),
+    })
+}

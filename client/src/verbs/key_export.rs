@@ -1,0 +1,105 @@
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_image::printable;
+use holdfast_wire::grpc::v1::Key;
+use holdfast_wire::{Malformed, PublicKey};
+use serde_json::json;
+
+use super::key_list::under;
+use crate::cli::{Common, KeyFormat};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+use crate::jwk::jwk;
+use crate::output;
+
+pub(crate) fn run(
+    common: &Common,
+    alias: &str,
+    format: KeyFormat,
+    file: Option<&Path>,
+) -> Result<(), Failure> {
+    let keys = under(Daemon::connect(common)?.keys()?, alias)?;
+    let key = for_new_images(&keys, alias)?;
+    let bytes = encode(key, format)?;
+    if let Some(file) = file {
+        return write_whole(file, &bytes);
+    }
+    if common.json {
+        let text = match format {
+            KeyFormat::Der => STANDARD.encode(&bytes),
+            KeyFormat::Pem | KeyFormat::Jwk => String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        output::print_json(&json!({"alias": key.alias, "kid": key.kid, "publicKey": text}))?;
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    if format == KeyFormat::Der && out.is_terminal() {
+        return Err(Failure::line("DER is binary and this is a terminal; write it to a file with -o FILE"));
+    }
+    out.write_all(&bytes)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A key that has been rotated out still opens, but nothing new should be encrypted to it.
+fn for_new_images<'a>(keys: &'a [Key], alias: &str) -> Result<&'a Key, Failure> {
+    let key = keys.iter().find(|key| key.wraps).ok_or_else(|| {
+        Failure::line(format!(
+            "{alias} only opens old images (wraps = false); export the key that took its place"
+        ))
+    })?;
+    if !key.public_key.is_empty() {
+        return Ok(key);
+    }
+    Err(Failure::line(match key.trouble.as_str() {
+        "" => format!(
+            "{alias} is a symmetric key and has no public half; encrypt through provider:holdfast:{alias}"
+        ),
+        trouble => format!("the public key of {alias} is not known at the moment: {trouble}"),
+    }))
+}
+
+fn encode(key: &Key, format: KeyFormat) -> Result<Vec<u8>, Failure> {
+    let odd = |error: Malformed| {
+        Failure::line(format!("holdfastd answered a public key that cannot be read ({error}); see its log"))
+    };
+    let public = PublicKey::from_der(&key.public_key).map_err(odd)?;
+    match format {
+        KeyFormat::Pem => public.to_pem().map(String::into_bytes).map_err(odd),
+        KeyFormat::Der => public.to_der().map_err(odd),
+        KeyFormat::Jwk => {
+            let algorithm = key.algorithms.first().map(String::as_str);
+            let jwk = jwk(&public, &key.kid, algorithm)
+                .ok_or_else(|| Failure::line("this kind of key has no JWK form here; export it as PEM"))?;
+            Ok(format!("{jwk:#}\n").into_bytes())
+        }
+    }
+}
+
+/// The file appears with all of its content or not at all; it is public.
+fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let write = || -> io::Result<()> {
+        let mut new = tempfile::Builder::new()
+            .prefix(".holdfast-")
+            .permissions(std::fs::Permissions::from_mode(0o644))
+            .tempfile_in(directory)?;
+        new.write_all(bytes)?;
+        new.as_file().sync_all()?;
+        new.persist(file).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| {
+        Failure::line(format!(
+            "cannot write {}: {error}; name another file with -o",
+            printable(&file.to_string_lossy())
+        ))
+    })
+}

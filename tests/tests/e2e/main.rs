@@ -1,0 +1,13 @@
+//! The real daemon and client, over real SoftHSM tokens, with the distribution's skopeo.
+
+mod audit;
+mod check;
+mod client;
+mod faults;
+mod health;
+mod images;
+mod life;
+mod malformed;
+mod packets;
+mod provider;
+mod secrets;
