@@ -1,7 +1,7 @@
 # The one place of commands. `make` alone lists them.
 
 CARGO_DENY  := cargo-deny 0.20.2
-CARGO_FUZZ  := cargo-fuzz 0.13.1
+CARGO_FUZZ  := cargo-fuzz 0.13.2
 FUZZ_SECONDS ?= 60
 ONLY ?=
 

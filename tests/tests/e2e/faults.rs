@@ -143,3 +143,43 @@ async fn damaged_packets_of_every_kind_get_one_answer() {
     assert_eq!(seen[0].0, Code::InvalidArgument);
     assert!(house.audit().iter().all(|record| record["token_calls"] == 1 && record["outcome"] == "rejected"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_may_be_a_credential_of_the_service_manager() {
+    let house = House::new().key("images", KeyKind::EcP256);
+    let config = std::fs::read_to_string(house.write_config()).unwrap();
+    let pin = format!("pin = {{ file = \"{}\" }}", house.token.pin_file().display());
+    assert!(config.contains(&pin));
+    let config = config.replace(&pin, "pin = { credential = \"prod.pin\" }");
+    let config = file(house.dir.path(), "credential.toml", config);
+    let credentials = house.dir.path().join("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    std::fs::copy(house.token.pin_file(), credentials.join("prod.pin")).unwrap();
+
+    let mut daemon = std::process::Command::new(holdfast_e2e::binary("holdfastd"));
+    daemon.arg("--config").arg(&config).envs(house.hsm.env()).env("CREDENTIALS_DIRECTORY", &credentials);
+    let _daemon = house.start_command(daemon);
+    assert!(wrap(&house, "images").await.is_ok());
+
+    let mut without = std::process::Command::new(holdfast_e2e::binary("holdfastd"));
+    let said = holdfast_e2e::must_fail(without.arg("check").arg("--config").arg(&config));
+    assert!(said.contains("LoadCredential="), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_or_empty_pin_file_is_never_a_login_with_an_empty_pin() {
+    let house = House::new().key("images", KeyKind::EcP256);
+    let pin = house.dir.path().join("pin");
+    let house = house.pin_file(pin.clone());
+    for content in [None, Some("")] {
+        if let Some(content) = content {
+            std::fs::write(&pin, content).unwrap();
+        }
+        let daemon = house.start();
+        assert_eq!(wrap(&house, "images").await.unwrap_err().code(), Code::Unavailable);
+        assert!(daemon.log().contains(pin.to_str().unwrap()), "{}", daemon.log());
+        // No attempt was made, so none was refused.
+        assert_eq!(std::fs::read_dir(house.dir.path().join("state")).unwrap().count(), 0);
+        daemon.stop();
+    }
+}
