@@ -8,7 +8,6 @@ mod cli;
 mod daemon;
 mod failure;
 mod interrupt;
-mod jwk;
 mod output;
 mod progress;
 mod verbs;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_envelope::jwk;
 use holdfast_image::printable;
 use holdfast_wire::grpc::v1::Key;
 use holdfast_wire::{Malformed, PublicKey};
@@ -13,7 +14,6 @@ use super::key_list::under;
 use crate::cli::{Common, KeyFormat};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::jwk::jwk;
 use crate::output;
 
 pub(crate) fn run(
@@ -72,10 +72,10 @@ fn encode(key: &Key, format: KeyFormat) -> Result<Vec<u8>, Failure> {
         KeyFormat::Pem => public.to_pem().map(String::into_bytes).map_err(odd),
         KeyFormat::Der => public.to_der().map_err(odd),
         KeyFormat::Jwk => {
-            let algorithm = key.algorithms.first().map(String::as_str);
-            let jwk = jwk(&public, &key.kid, algorithm)
-                .ok_or_else(|| Failure::line("this kind of key has no JWK form here; export it as PEM"))?;
-            Ok(format!("{jwk:#}\n").into_bytes())
+            // What skopeo will encrypt with, and the hint by which the daemon finds the key again.
+            let algorithm = key.algorithms.first().and_then(|name| name.parse().ok());
+            let kid = Some(key.kid.as_str()).filter(|kid| !kid.is_empty());
+            Ok(format!("{}\n", jwk::to_json(&public, kid, algorithm)).into_bytes())
         }
     }
 }
