@@ -320,9 +320,12 @@ impl Writer {
         let result = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
         match (&result, &mut self.good) {
             (Ok(()), Some(good)) => *good += bytes.len() as u64,
-            // A torn record would make the next one unreadable.
+            // A torn record would make the next one unreadable. Cut, never grown: somebody may have
+            // emptied the file meanwhile.
             (Err(_), Some(good)) => {
-                let _ = self.file.set_len(*good);
+                let whole = self.file.metadata().map_or(*good, |file| file.len().min(*good));
+                let _ = self.file.set_len(whole);
+                *good = whole;
             }
             _ => {}
         }

@@ -38,3 +38,9 @@ pub fn connector(token: &config::Token, state_dir: &Path) -> Arc<Connect> {
         }),
     }
 }
+
+/// Where latches live: for the daemon's own user alone.
+pub fn make_state_dir(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}

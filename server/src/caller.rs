@@ -25,15 +25,20 @@ impl Caller {
         let credentials = connection?.peer_cred?;
         Some(Caller { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
     }
+
+    /// With the user's name, for people. The user database may be a file read anew or a server on the
+    /// network: not for what happens at every request.
+    pub fn with_name(&self) -> String {
+        match uzers::get_user_by_uid(self.uid) {
+            Some(user) => format!("uid {} ({}), gid {}", self.uid, user.name().to_string_lossy(), self.gid),
+            None => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match uzers::get_user_by_uid(self.uid) {
-            Some(user) => write!(f, "uid {} ({})", self.uid, user.name().to_string_lossy())?,
-            None => write!(f, "uid {}", self.uid)?,
-        }
-        write!(f, ", gid {}", self.gid)
+        write!(f, "uid {}, gid {}", self.uid, self.gid)
     }
 }
 

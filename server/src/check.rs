@@ -42,7 +42,7 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
     for token in &mut one_worker.tokens {
         token.pool.workers = 1;
     }
-    std::fs::create_dir_all(&config.state_dir)?;
+    backends::make_state_dir(&config.state_dir)?;
     let keyring = Keyring::start(&one_worker, |token| backends::connector(token, &config.state_dir))?;
     let mut report = Report { text: String::new(), good: true };
     for (index, token) in keyring.tokens().iter().enumerate() {

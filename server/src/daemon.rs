@@ -1,7 +1,6 @@
 //! The daemon's life: start, serve, stop.
 
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +35,7 @@ pub async fn run(config: &Config) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
-    make_private_dir(&config.state_dir).map_err(|error| {
+    backends::make_state_dir(&config.state_dir).map_err(|error| {
         told(&error, &format!("cannot make the state directory {}", config.state_dir.display()))
     })?;
     let audit = Audit::open(&config.audit_file).map_err(|error| {
@@ -138,10 +137,6 @@ async fn tell_health(engine: &Engine, health: &HealthReporter) {
     for service in ["", "keyprovider.KeyProviderService", "holdfast.v1.Holdfast"] {
         health.set_service_status(service, status(any)).await;
     }
-}
-
-fn make_private_dir(dir: &std::path::Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 fn told(error: &io::Error, what: &str) -> io::Error {

@@ -34,7 +34,11 @@ pub(crate) async fn bind(listen: &Listen) -> io::Result<(UnixListener, Socket)> 
     let listener = UnixListener::bind(&draft).map_err(told)?;
     let finished = (|| {
         if let Some(group) = listen.group {
-            std::os::unix::fs::chown(&draft, None, Some(group))?;
+            std::os::unix::fs::chown(&draft, None, Some(group)).map_err(|error| {
+                let what =
+                    format!("{error}; the daemon's user must be in [listen] group (SupplementaryGroups=)");
+                io::Error::new(error.kind(), what)
+            })?;
         }
         std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(listen.mode))?;
         let inode = std::fs::symlink_metadata(&draft)?.ino();

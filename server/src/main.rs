@@ -53,7 +53,8 @@ fn main() -> ExitCode {
         Some(Command::Check { file, tokens }) => run_check(&file.config, tokens),
     };
     result.unwrap_or_else(|line| {
-        eprintln!("holdfastd: {line}");
+        // Several faults are several lines; each stands alone.
+        line.lines().for_each(|line| eprintln!("holdfastd: {line}"));
         ExitCode::FAILURE
     })
 }

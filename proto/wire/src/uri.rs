@@ -65,6 +65,9 @@ pub struct KeyUri {
 }
 
 impl KeyUri {
+    /// Longest URI, in bytes, as given and as written.
+    pub const MAX_LEN: usize = 4096;
+
     /// The scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -111,8 +114,10 @@ impl FromStr for KeyUri {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<KeyUri, Malformed> {
-        if text.len() > 4096 {
-            return Err(Malformed::new("a key URI of more than 4096 bytes"));
+        let too_long =
+            || Malformed::new(format!("a key URI of more than {} bytes once it is encoded", KeyUri::MAX_LEN));
+        if text.len() > KeyUri::MAX_LEN {
+            return Err(too_long());
         }
         let (scheme, path) = text
             .split_once(':')
@@ -141,7 +146,9 @@ impl FromStr for KeyUri {
                 return Err(Malformed::new(format!("{name} stands twice")));
             }
         }
-        Ok(KeyUri { scheme, attributes })
+        let uri = KeyUri { scheme, attributes };
+        // Written, an id of letters is three times as long; what is written must read back.
+        if uri.to_string().len() > KeyUri::MAX_LEN { Err(too_long()) } else { Ok(uri) }
     }
 }
 
@@ -240,6 +247,14 @@ mod tests {
     fn a_query_is_refused_with_the_reason_and_without_the_pin() {
         let error = parse("pkcs11:token=prod?pin-value=98765").unwrap_err();
         assert!(error.contains("PIN") && !error.contains("98765"), "{error}");
+    }
+
+    #[test]
+    fn what_is_taken_can_be_written_and_read_again() {
+        let longest = parse(&format!("pkcs11:id={}", "a".repeat(1362))).unwrap();
+        assert_eq!(parse(&longest.to_string()).unwrap(), longest);
+        let error = parse(&format!("pkcs11:id={}", "a".repeat(1363))).unwrap_err();
+        assert!(error.contains("more than 4096 bytes"), "{error}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     let log = log(&mut root);
     let tokens: Vec<At<Declared>> = root.tables("token", "[[token]]").into_iter().map(token).collect();
     let mut aliases = BTreeSet::new();
-    let keys: Vec<Key> = root
+    let keys: Vec<At<Key>> = root
         .tables("key", "[[key]]")
         .into_iter()
         .filter_map(|section| key(section, &tokens, &mut aliases))
@@ -42,6 +42,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     root.finish();
 
     let tokens = tokens.into_iter().filter_map(|at| at.value.token).collect();
+    let keys = keys.into_iter().map(|at| at.value).collect();
     match faults.into_sorted() {
         faults if faults.is_empty() => {
             Ok(Config { listen, state_dir, audit_file, log, wrap, tokens, keys, rules })
@@ -219,7 +220,12 @@ fn pin(section: &mut Section<'_, '_>) -> Option<PathBuf> {
     chosen
 }
 
-fn key(mut section: Section<'_, '_>, tokens: &[At<Declared>], aliases: &mut BTreeSet<String>) -> Option<Key> {
+fn key(
+    mut section: Section<'_, '_>,
+    tokens: &[At<Declared>],
+    aliases: &mut BTreeSet<String>,
+) -> Option<At<Key>> {
+    let span = section.span();
     let alias = required_alias(&mut section);
     aliases.extend(alias.clone());
     let uri = required_uri(&mut section, "[[key]]");
@@ -240,14 +246,15 @@ fn key(mut section: Section<'_, '_>, tokens: &[At<Declared>], aliases: &mut BTre
     let allow_extractable = section.boolean("allow_extractable", false);
     let token = uri.as_ref().and_then(|uri| token_of(&section, uri, tokens));
     section.finish();
-    Some(Key {
+    let key = Key {
         alias: alias?,
         uri: uri?.value,
         token: token?,
         algorithms,
         wraps,
         requirement: Requirement { allow_extractable },
-    })
+    };
+    Some(At { value: key, span })
 }
 
 fn token_of(section: &Section<'_, '_>, uri: &At<KeyUri>, tokens: &[At<Declared>]) -> Option<usize> {
@@ -341,8 +348,8 @@ fn words<T>(
     words
 }
 
-/// The same key under two names would make "retired" mean nothing; the same token twice, two logins.
-fn one_uri_once(tokens: &[At<Declared>], keys: &[Key], root: &Section<'_, '_>) {
+/// A token twice would be two logins, and a key twice under an alias retired and not.
+fn one_uri_once(tokens: &[At<Declared>], keys: &[At<Key>], root: &Section<'_, '_>) {
     for (index, token) in tokens.iter().enumerate() {
         if token.value.uri.is_some() && tokens[..index].iter().any(|other| other.value.uri == token.value.uri)
         {
@@ -350,8 +357,9 @@ fn one_uri_once(tokens: &[At<Declared>], keys: &[Key], root: &Section<'_, '_>) {
         }
     }
     for (index, key) in keys.iter().enumerate() {
-        if keys[..index].iter().any(|other| other.uri == key.uri && other.alias == key.alias) {
-            root.fault(0..0, format!("alias {} has the key {} twice", key.alias, key.uri));
+        let same = |other: &At<Key>| other.value.uri == key.value.uri && other.value.alias == key.value.alias;
+        if keys[..index].iter().any(same) {
+            root.fault(key.span.clone(), format!("another [[key]] gives {} this key", key.value.alias));
         }
     }
 }

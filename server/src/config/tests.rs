@@ -120,6 +120,13 @@ fn two_tokens_that_match_a_key_are_a_fault() {
 }
 
 #[test]
+fn a_key_that_an_alias_has_twice_is_told_where_it_stands() {
+    let key = "[[key]]\nalias = \"images\"\nuri = \"pkcs11:token=prod;object=images\"\n";
+    let found = faults(&MINIMAL.replace("[[allow]]", &format!("{key}[[allow]]")));
+    assert_eq!(found, [(9, "another [[key]] gives images this key".to_owned())]);
+}
+
+#[test]
 fn what_is_not_toml_has_a_line_too() {
     let found = faults("[listen\nunix = ");
     assert!(found.iter().all(|(_, what)| !what.is_empty()), "{found:?}");

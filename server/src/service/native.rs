@@ -67,7 +67,7 @@ impl Holdfast for Native {
         let mut answer = v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: self.0.uptime().as_secs(),
-            caller: request.caller.to_string(),
+            caller: request.caller.with_name(),
             known: self.0.policy.knows(&request.caller),
             ..v1::GetStatusResponse::default()
         };

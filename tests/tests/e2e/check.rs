@@ -28,6 +28,7 @@ fn every_fault_has_its_line_and_the_daemon_does_not_start_with_one() {
         let said = must_fail(Command::new(binary("holdfastd")).args(arguments).arg("--config").arg(&bad));
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines.len(), 2, "{said}");
+        assert!(lines.iter().all(|line| line.starts_with("holdfastd: ")), "{said}");
         assert!(lines[0].contains("bad.toml:2: unknown key \"unixx\" in [listen]"), "{said}");
         assert!(lines[1].contains("bad.toml:3: [[key]] needs uri"), "{said}");
     }
