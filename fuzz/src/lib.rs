@@ -1,0 +1,39 @@
+//! What must hold for any bytes a stranger sends, one function a parser.
+//!
+//! No panic, no hang, no growth beyond the input: those the fuzzer watches by itself. The assertions here
+//! are what else a caller relies on, such as that an error is one printable line (it ends up in a log and in
+//! a pod's event) and that what was taken comes back the same when it is written and read again.
+//!
+//! The targets in `fuzz_targets/` and `tests/tests/corpora.rs` run the same functions, so that whatever was
+//! once found is tried again by every `make test`, without a nightly toolchain.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![allow(clippy::expect_used, clippy::panic)] // a panic is how a finding is told
+
+mod keys;
+mod messages;
+
+pub use keys::{key_uri, public_key};
+pub use messages::{configuration, keyprovider_message, packet};
+
+/// A parser, as bytes to try on it.
+pub type Target = fn(&[u8]);
+
+/// Every target by the name of its folder in `corpus/`.
+pub const TARGETS: [(&str, Target); 5] = [
+    ("configuration", configuration),
+    ("key_uri", key_uri),
+    ("keyprovider_message", keyprovider_message),
+    ("packet", packet),
+    ("public_key", public_key),
+];
+
+/// An error's text: there, in one line, without anything a terminal would obey, and no longer than a
+/// pod's event may be.
+fn one_printable_line(error: &impl std::fmt::Display) {
+    let text = error.to_string();
+    assert!(!text.is_empty(), "an error without a text");
+    assert!(!text.chars().any(char::is_control), "an error with control characters: {text:?}");
+    assert!(text.len() <= 1024, "an error of {} bytes", text.len());
+}

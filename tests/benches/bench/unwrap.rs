@@ -1,0 +1,94 @@
+//! Unwraps through the real socket against the bare command: how many a second, and how long one takes.
+
+use std::path::Path;
+
+use hsm_sim::KeyKind;
+
+use crate::Plan;
+use crate::load::{Connections, Until};
+use crate::report::{Cost, Report, Round};
+use crate::scene::{Ours, Scene};
+
+/// Callers of the daemon, and threads of the bare loop.
+const CALLERS: usize = 16;
+/// Memory that looks like a disk: what an audit log costs when flushing it costs nothing.
+const TMPFS: &str = "/dev/shm";
+
+/// All rows of the group.
+pub(crate) fn run(plan: &Plan, report: &mut Report) {
+    for (kind, name) in [
+        (KeyKind::Rsa2048, "rsa2048"),
+        (KeyKind::Rsa3072, "rsa3072"),
+        (KeyKind::Rsa4096, "rsa4096"),
+        (KeyKind::EcP256, "ecc-p256"),
+    ] {
+        throughput(plan, report, kind, &format!("unwrap/pkcs11/{name}"));
+    }
+    latency(plan, report, KeyKind::Rsa2048, "unwrap/pkcs11/rsa2048");
+}
+
+fn throughput(plan: &Plan, report: &mut Report, kind: KeyKind, group: &str) {
+    // Only for one key, where the rest of the way weighs most.
+    let all = kind == KeyKind::Rsa2048;
+    let rows = [
+        ("new-connection", Connections::New, true),
+        ("kept-connection", Connections::Kept, all),
+        ("audit-on-tmpfs", Connections::New, all && Path::new(TMPFS).is_dir()),
+    ];
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .filter(|(_, _, there)| *there)
+        .map(|(row, connections, _)| (format!("{group}/{row}"), connections, Vec::new()))
+        .filter(|(name, _, _)| plan.wants(name))
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    println!("{group} …");
+    let scene = Scene::new(kind);
+    let tmpfs = rows.iter().any(|(name, _, _)| name.ends_with("/audit-on-tmpfs")).then(|| {
+        let dir = tempfile::tempdir_in(TMPFS).expect("a scratch directory");
+        (Scene::with_audit(kind, dir.path().join("audit.jsonl")), dir)
+    });
+    for _ in 0..plan.rounds {
+        let bare = scene.bare(CALLERS, plan.time);
+        for (name, connections, rounds) in &mut rows {
+            let scene = match &tmpfs {
+                Some((tmpfs, _)) if name.ends_with("/audit-on-tmpfs") => tmpfs,
+                _ => &scene,
+            };
+            let ours = scene.ours(CALLERS, *connections, Until::Time(plan.time));
+            let cost = cost(&ours, bare.cpu());
+            rounds.push(Round { ours: ours.load.rate(), other: bare.rate(), cost: Some(cost) });
+        }
+    }
+    for (name, _, rounds) in rows {
+        report.add(name, "unwraps/s", &rounds);
+    }
+}
+
+fn latency(plan: &Plan, report: &mut Report, kind: KeyKind, group: &str) {
+    let names = ["p50", "p99", "added-p50"].map(|row| format!("{group}/{row}"));
+    if !names.iter().any(|name| plan.wants(name)) {
+        return;
+    }
+    println!("{group}, one caller …");
+    let scene = Scene::new(kind);
+    let mut rows = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..plan.rounds {
+        let bare = scene.bare(1, plan.time);
+        let ours = scene.ours(1, Connections::New, Until::Time(plan.time));
+        let (p50, p99) = (ours.load.percentile(0.50), ours.load.percentile(0.99));
+        let cost = || Some(cost(&ours, bare.cpu()));
+        rows[0].push(Round { ours: p50, other: bare.p50_ms, cost: cost() });
+        rows[1].push(Round { ours: p99, other: bare.p99_ms, cost: None });
+        rows[2].push(Round { ours: p50 - bare.p50_ms, other: bare.p50_ms, cost: None });
+    }
+    for (name, rounds) in names.into_iter().zip(&rows).filter(|(name, _)| plan.wants(name)) {
+        report.add(name, "ms", rounds);
+    }
+}
+
+fn cost(ours: &Ours, bare: f64) -> Cost {
+    Cost { daemon: ours.daemon_cpu, callers: ours.callers_cpu, bare }
+}

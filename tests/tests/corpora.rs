@@ -1,0 +1,73 @@
+//! What the fuzzer was given and what it found, tried again without it: every file of `fuzz/corpus` through
+//! the same functions as there.
+
+#![allow(clippy::expect_used)] // what fails here fails the test
+
+use std::path::Path;
+
+/// Runs one folder. A finding is told with the file that holds it.
+fn replay(name: &str) {
+    let target =
+        holdfast_fuzz::TARGETS.iter().find(|(target, _)| *target == name).expect("a target of that name").1;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
+    let mut files = 0;
+    for entry in std::fs::read_dir(&folder).expect("the target's corpus") {
+        let path = entry.expect("an entry").path();
+        let bytes = std::fs::read(&path).expect("a file");
+        let outcome = std::panic::catch_unwind(|| target(&bytes));
+        assert!(
+            outcome.is_ok(),
+            "{} breaks a promise of the target {name}; its panic is above",
+            path.display()
+        );
+        files += 1;
+    }
+    assert!(files > 0, "{} is empty: put at least one well-formed input there", folder.display());
+}
+
+#[test]
+fn configurations_are_read_or_refused_with_a_line() {
+    replay("configuration");
+}
+
+#[test]
+fn key_uris_read_back_as_they_are_written() {
+    replay("key_uri");
+}
+
+#[test]
+fn messages_of_callers_are_read_or_refused() {
+    replay("keyprovider_message");
+}
+
+#[test]
+fn packets_of_strangers_are_read_or_refused() {
+    replay("packet");
+}
+
+#[test]
+fn public_keys_come_back_in_every_form() {
+    replay("public_key");
+}
+
+#[test]
+fn every_folder_has_a_target_and_every_target_is_replayed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let names = |folder: &str, ending: &str| {
+        let mut names: Vec<String> = std::fs::read_dir(root.join(folder))
+            .expect("a folder of fuzz/")
+            .map(|entry| {
+                entry.expect("an entry").file_name().to_string_lossy().trim_end_matches(ending).to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    let targets = holdfast_fuzz::TARGETS.map(|(name, _)| name);
+    assert_eq!(names("corpus", ""), targets, "fuzz/corpus has one folder for each of TARGETS");
+    assert_eq!(names("fuzz_targets", ".rs"), targets, "fuzz/fuzz_targets has one file for each of TARGETS");
+    let here = include_str!("corpora.rs");
+    for name in targets {
+        assert!(here.contains(&format!("replay(\"{name}\")")), "add a test here that replays {name}");
+    }
+}
