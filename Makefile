@@ -36,7 +36,7 @@ fmt: ## Format the sources.
 	cargo fmt --all
 
 doc: ## Build the documentation with warnings denied.
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 deny: ## Check dependencies: bans, licences, sources; advisories where their database can be had.
 	@scripts/deny "$$(scripts/tool $(CARGO_DENY))"
