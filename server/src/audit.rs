@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,15 @@ impl Released {
     }
 }
 
+/// A request whose record is still to come.
+pub struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The log could not be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditDown;
@@ -113,6 +122,8 @@ pub struct AuditDown;
 pub struct Audit {
     jobs: Sender<Job>,
     down: Arc<AtomicBool>,
+    /// Requests that will append a record soon.
+    under_way: Arc<AtomicUsize>,
     refusals: Arc<Mutex<HashMap<u32, Refusals>>>,
 }
 
@@ -127,9 +138,19 @@ impl Audit {
         let writer = Writer::open(path)?;
         let (jobs, queue) = crossbeam_channel::bounded(4096);
         let down = Arc::new(AtomicBool::new(false));
-        let shared = down.clone();
-        std::thread::Builder::new().name("audit".into()).spawn(move || writer.run(&queue, &shared))?;
-        Ok(Audit { jobs, down, refusals: Arc::default() })
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let (shared, others) = (down.clone(), under_way.clone());
+        std::thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || writer.run(&queue, &shared, &others))?;
+        Ok(Audit { jobs, down, under_way, refusals: Arc::default() })
+    }
+
+    /// Says that a record will follow: the writer gives the records of requests that are under way at the
+    /// same time a moment to share its flush. A request that is alone is not waited for.
+    pub fn begin(&self) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.under_way.clone())
     }
 
     /// Whether a key may be used: after a failed append, not before one has succeeded.
@@ -252,6 +273,8 @@ struct Writer {
 
 /// Records written with one flush at most.
 const GROUP: usize = 512;
+/// How long a record waits for others to share its flush.
+const GATHER: Duration = Duration::from_millis(2);
 /// Bytes that must be free before a full disk counts as mended.
 const RESERVE: u64 = 16 * 1024;
 
@@ -273,9 +296,21 @@ impl Writer {
         Ok(Writer { path: path.to_owned(), file, good })
     }
 
-    fn run(mut self, queue: &Receiver<Job>, down: &AtomicBool) {
+    fn run(mut self, queue: &Receiver<Job>, down: &AtomicBool, under_way: &AtomicUsize) {
         while let Ok(first) = queue.recv() {
-            let jobs: Vec<Job> = std::iter::once(first).chain(queue.try_iter().take(GROUP - 1)).collect();
+            let mut jobs = vec![first];
+            let until = Instant::now() + GATHER;
+            while jobs.len() < GROUP {
+                match queue.try_recv() {
+                    Ok(job) => jobs.push(job),
+                    // Each of these requests holds its place until its own record is written.
+                    Err(_) if jobs.len() >= under_way.load(Ordering::Relaxed) => break,
+                    Err(_) => match queue.recv_deadline(until) {
+                        Ok(job) => jobs.push(job),
+                        Err(_) => break,
+                    },
+                }
+            }
             let bytes: Vec<u8> = jobs.iter().flat_map(|job| job.line.iter().copied()).collect();
             let result = self.commit(&bytes, down.load(Ordering::Acquire));
             let was_down = down.swap(result.is_err(), Ordering::AcqRel);

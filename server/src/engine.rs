@@ -96,6 +96,7 @@ impl Engine {
         packets: Vec<Packet>,
     ) -> Result<Unwrapped, Status> {
         let work = tokio::spawn(async move {
+            let _under_way = self.audit.begin();
             let mut trail = Trail::default();
             match self.open_first(&request, &packets, &mut trail).await {
                 Ok(opened) => {
@@ -103,7 +104,7 @@ impl Engine {
                     match self.audit.append(&request, &record).await {
                         Ok(receipt) => {
                             let alias = trail.aliases.first().cloned().unwrap_or_default();
-                            tracing::info!(request = %request.id, caller = %request.caller, alias, "unwrapped");
+                            tracing::debug!(request = %request.id, caller = %request.caller, alias, "unwrapped");
                             Ok(Unwrapped { released: receipt.release(opened), alias })
                         }
                         Err(_) => Err(Failure::AuditDown),
@@ -124,7 +125,7 @@ impl Engine {
                     let record = trail.record("wrap", "wrapped", Some(asked.optsdata.digest()));
                     let _recorded =
                         self.audit.append(&request, &record).await.map_err(|_| Failure::AuditDown)?;
-                    tracing::info!(request = %request.id, caller = %request.caller, aliases = ?trail.aliases, "wrapped");
+                    tracing::debug!(request = %request.id, caller = %request.caller, aliases = ?trail.aliases, "wrapped");
                     Ok(packet)
                 }
                 Err(failure) => Err(self.record_failure(&request, "wrap", &trail, failure).await),

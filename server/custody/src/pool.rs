@@ -4,13 +4,11 @@
 //! caller leaves: a hung token fills its own queue and nothing else. Threads of its own, because a
 //! shared pool of blocking threads would be eaten by one hung HSM.
 
-use std::collections::HashSet;
-use std::convert::Infallible;
+use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use holdfast_wire::{KeyUri, Sealed, Secret};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -44,10 +42,7 @@ pub struct Usage {
 /// The way to one token. Dropping it lets idle workers end; a worker inside a token's call ends when
 /// the token answers.
 pub struct Pool {
-    /// `None` ends the worker that takes it.
-    jobs: Sender<Option<Job>>,
-    /// Disconnected when every worker has ended.
-    ended: Receiver<Infallible>,
+    queue: Arc<Queue>,
     places: Arc<Semaphore>,
     settings: Settings,
 }
@@ -60,18 +55,24 @@ const LAST_BACKOFF: Duration = Duration::from_secs(5);
 impl Pool {
     /// Starts the workers. They connect when the first job comes.
     pub fn start(name: &str, settings: Settings, connect: Arc<Connect>) -> std::io::Result<Pool> {
-        let (jobs, queue) = crossbeam_channel::unbounded();
-        let (alive, ended) = crossbeam_channel::bounded(0);
+        let queue = Arc::new(Queue::new(settings.workers));
         let gate = Arc::new(Gate { connect, closed: Mutex::new(None) });
         for number in 0..settings.workers {
-            let (queue, gate, alive) = (queue.clone(), gate.clone(), alive.clone());
-            std::thread::Builder::new().name(format!("{name}#{number}")).spawn(move || {
-                Worker { queue, gate, live: None }.run();
-                drop(alive);
-            })?;
+            let (queue, gate) = (queue.clone(), gate.clone());
+            let spawned = std::thread::Builder::new().name(format!("{name}#{number}")).spawn({
+                let queue = queue.clone();
+                move || {
+                    Worker { queue: queue.clone(), gate, live: None }.run();
+                    queue.ended();
+                }
+            });
+            if let Err(error) = spawned {
+                queue.close();
+                return Err(error);
+            }
         }
         let places = settings.workers + settings.queue;
-        Ok(Pool { jobs, ended, places: Arc::new(Semaphore::new(places)), settings })
+        Ok(Pool { queue, places: Arc::new(Semaphore::new(places)), settings })
     }
 
     /// [`Custodian::describe`], freshly from the token, and the custody asked for.
@@ -118,10 +119,8 @@ impl Pool {
     /// their token. A process must do this before it exits: exit handlers of the token's library would
     /// run while its sessions are being closed.
     pub fn close(&self, patience: Duration) -> bool {
-        for _ in 0..self.settings.workers {
-            let _ = self.jobs.send(None);
-        }
-        matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+        self.queue.close();
+        self.queue.wait_for_the_end(patience)
     }
 
     /// Places taken and there.
@@ -148,7 +147,7 @@ impl Pool {
                 let _ = answer.send(result);
             }),
         };
-        self.jobs.send(Some(job)).map_err(|_| Error::Internal("the token's workers have ended".into()))?;
+        self.queue.push(job);
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Err(_late) => Err(Error::OutOfTime),
             // The job was dropped unrun, which happens only past its deadline.
@@ -162,6 +161,78 @@ struct Job {
     deadline: Instant,
     /// Owns the place in the queue. Dropping it unrun gives the place back too.
     run: Box<dyn FnOnce(&mut Worker) + Send>,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Jobs that wait for a worker. A lock and a condition, because a channel's receivers spin before they
+/// sleep, and here they would spin on the cores that the token's library needs.
+struct Queue {
+    state: Mutex<QueueState>,
+    pushed: Condvar,
+    worker_ended: Condvar,
+}
+
+struct QueueState {
+    jobs: VecDeque<Job>,
+    closed: bool,
+    workers: usize,
+}
+
+impl Queue {
+    fn new(workers: usize) -> Queue {
+        let state = QueueState { jobs: VecDeque::new(), closed: false, workers };
+        Queue { state: Mutex::new(state), pushed: Condvar::new(), worker_ended: Condvar::new() }
+    }
+
+    /// After [`Queue::close`] the job is dropped, and with it its place and its caller's hope.
+    fn push(&self, job: Job) {
+        let mut state = self.state();
+        if !state.closed {
+            state.jobs.push_back(job);
+            drop(state);
+            self.pushed.notify_one();
+        }
+    }
+
+    /// The next job; `None` when the queue is closed and empty.
+    fn pop(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.pushed.notify_all();
+    }
+
+    fn ended(&self) {
+        self.state().workers -= 1;
+        self.worker_ended.notify_all();
+    }
+
+    /// Whether every worker ended in time.
+    fn wait_for_the_end(&self, patience: Duration) -> bool {
+        let wait = self.worker_ended.wait_timeout_while(self.state(), patience, |state| state.workers > 0);
+        let (state, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        state.workers == 0
+    }
+
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Opens connections for all workers of a token, and keeps them from storming one that is down.
@@ -193,7 +264,7 @@ impl Gate {
         result
     }
 
-    fn closed(&self) -> std::sync::MutexGuard<'_, Option<Closed>> {
+    fn closed(&self) -> MutexGuard<'_, Option<Closed>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,14 +287,14 @@ impl Live {
 }
 
 struct Worker {
-    queue: Receiver<Option<Job>>,
+    queue: Arc<Queue>,
     gate: Arc<Gate>,
     live: Option<Live>,
 }
 
 impl Worker {
     fn run(mut self) {
-        while let Ok(Some(job)) = self.queue.recv() {
+        while let Some(job) = self.queue.pop() {
             if Instant::now() < job.deadline {
                 (job.run)(&mut self);
             }
