@@ -44,6 +44,15 @@ pub(crate) enum Verb {
     /// List, show and export the keys you may use.
     #[command(subcommand)]
     Key(KeyVerb),
+    /// Make other programs call the daemon.
+    #[command(subcommand)]
+    Setup(SetupVerb),
+    /// Answer one call of ocicrypt's key provider protocol: a request on stdin, the answer on stdout.
+    ///
+    /// For programs that start a provider instead of calling one (`cmd` in ocicrypt's configuration;
+    /// `holdfast setup ocicrypt --bridge` writes it). The caller's own private keys, which ocicrypt sends
+    /// along, are dropped here and never reach the daemon.
+    Bridge,
     /// Show how the daemon and its tokens do, and who it takes you for.
     Status,
     /// Print the version.
@@ -91,6 +100,32 @@ pub(crate) enum KeyVerb {
     },
 }
 
+#[derive(Subcommand)]
+pub(crate) enum SetupVerb {
+    /// Enter the daemon into ocicrypt's configuration, which skopeo, podman, buildah and ctd-decoder read.
+    Ocicrypt(SetupOcicrypt),
+}
+
+#[derive(Args)]
+pub(crate) struct SetupOcicrypt {
+    /// Write it to this file, beside the providers that are there; without it, it is printed.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+    /// The provider's name: NAME in provider:NAME:ALIAS, and what `provider` under `[wrap]` is in
+    /// holdfastd's configuration.
+    #[arg(long, value_name = "NAME", default_value = "holdfast", value_parser = provider_name)]
+    pub(crate) name: String,
+    /// Have `holdfast bridge` started for each call, instead of the socket called.
+    #[arg(long)]
+    pub(crate) bridge: bool,
+    /// Take the entry out of the file again.
+    #[arg(long, requires = "file")]
+    pub(crate) remove: bool,
+    /// Replace or remove an entry of this name that is not as this command writes it.
+    #[arg(long, requires = "file")]
+    pub(crate) force: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeyFormat {
     /// A PUBLIC KEY block (RFC 7468).
@@ -99,6 +134,15 @@ pub(crate) enum KeyFormat {
     Jwk,
     /// SubjectPublicKeyInfo (RFC 5280), binary.
     Der,
+}
+
+/// ocicrypt splits `provider:NAME:PARAMETER` at colons and command lines at commas.
+fn provider_name(text: &str) -> Result<String, String> {
+    if holdfast_wire::keyprovider::is_alias(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a provider's name has 1 to 64 letters, digits, '.', '_' or '-'".to_owned())
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

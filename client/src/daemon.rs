@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 use holdfast_image::printable;
 use holdfast_wire::grpc::MAX_MESSAGE_LEN;
+use holdfast_wire::grpc::keyprovider::key_provider_service_client::KeyProviderServiceClient;
+use holdfast_wire::grpc::keyprovider::{
+    KeyProviderKeyWrapProtocolInput as ProviderInput, KeyProviderKeyWrapProtocolOutput as ProviderOutput,
+};
 use holdfast_wire::grpc::v1::holdfast_client::HoldfastClient;
 use holdfast_wire::grpc::v1::{
     GetStatusRequest, GetStatusResponse, Key, ListKeysRequest, OpenPacketRequest, OpenPacketResponse,
@@ -31,7 +35,7 @@ pub(crate) fn runtime() -> Result<Arc<Runtime>, Failure> {
 /// A daemon that has answered the connection. May be called from several threads at once.
 pub(crate) struct Daemon {
     runtime: Arc<Runtime>,
-    client: HoldfastClient<Channel>,
+    channel: Channel,
     socket: PathBuf,
     timeout: Duration,
 }
@@ -53,12 +57,7 @@ impl Daemon {
         let channel = connected
             .map_err(|_| too_slow(&socket, timeout))?
             .map_err(|error| not_connected(&socket, &error))?;
-        Ok(Daemon {
-            client: HoldfastClient::new(channel).max_decoding_message_size(MAX_MESSAGE_LEN),
-            runtime,
-            socket,
-            timeout,
-        })
+        Ok(Daemon { channel, runtime, socket, timeout })
     }
 
     /// An interrupt ends the wait.
@@ -67,7 +66,7 @@ impl Daemon {
         request: OpenPacketRequest,
         interrupt: &Interrupt,
     ) -> Result<OpenPacketResponse, Failure> {
-        let mut client = self.client.clone();
+        let mut client = self.native();
         self.call(
             async move |timeout| client.open_packet(deadline(request, timeout)).await,
             interrupt.clone().wait(),
@@ -75,7 +74,7 @@ impl Daemon {
     }
 
     pub(crate) fn keys(&self) -> Result<Vec<Key>, Failure> {
-        let mut client = self.client.clone();
+        let mut client = self.native();
         let response = self.call(
             async move |timeout| client.list_keys(deadline(ListKeysRequest {}, timeout)).await,
             std::future::pending(),
@@ -84,11 +83,41 @@ impl Daemon {
     }
 
     pub(crate) fn status(&self) -> Result<GetStatusResponse, Failure> {
-        let mut client = self.client.clone();
+        let mut client = self.native();
         self.call(
             async move |timeout| client.get_status(deadline(GetStatusRequest {}, timeout)).await,
             std::future::pending(),
         )
+    }
+
+    /// WrapKey of ocicrypt's key provider protocol; `body` is the JSON inside it.
+    pub(crate) fn wrap_key(&self, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let mut client = self.provider();
+        let input = ProviderInput { key_provider_key_wrap_protocol_input: body };
+        let answer = self.call(
+            async move |timeout| client.wrap_key(deadline(input, timeout)).await,
+            std::future::pending(),
+        );
+        answer.map(json_inside)
+    }
+
+    /// UnWrapKey likewise.
+    pub(crate) fn unwrap_key(&self, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let mut client = self.provider();
+        let input = ProviderInput { key_provider_key_wrap_protocol_input: body };
+        let answer = self.call(
+            async move |timeout| client.un_wrap_key(deadline(input, timeout)).await,
+            std::future::pending(),
+        );
+        answer.map(json_inside)
+    }
+
+    fn native(&self) -> HoldfastClient<Channel> {
+        HoldfastClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_LEN)
+    }
+
+    fn provider(&self) -> KeyProviderServiceClient<Channel> {
+        KeyProviderServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_LEN)
     }
 
     fn call<T>(
@@ -117,6 +146,10 @@ impl Daemon {
             Some(Ok(Err(status))) => Err(refused(&self.socket, &status)),
         }
     }
+}
+
+fn json_inside(output: ProviderOutput) -> Vec<u8> {
+    output.key_provider_key_wrap_protocol_output
 }
 
 fn deadline<T>(message: T, timeout: Duration) -> Request<T> {

@@ -7,6 +7,7 @@
 mod cli;
 mod daemon;
 mod failure;
+mod file;
 mod interrupt;
 mod output;
 mod progress;

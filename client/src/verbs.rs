@@ -1,15 +1,17 @@
 //! The verbs, one a file.
 
+mod bridge;
 mod image_decrypt;
 mod image_inspect;
 mod key_export;
 mod key_list;
 mod key_show;
+mod setup_ocicrypt;
 mod status;
 
 use serde_json::json;
 
-use crate::cli::{Cli, ImageVerb, KeyVerb, Verb};
+use crate::cli::{Cli, ImageVerb, KeyVerb, SetupVerb, Verb};
 use crate::failure::Failure;
 use crate::output;
 
@@ -25,6 +27,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Key(KeyVerb::Export { alias, format, output }) => {
             key_export::run(common, &alias, format, output.as_deref())
         }
+        Verb::Setup(SetupVerb::Ocicrypt(wanted)) => setup_ocicrypt::run(common, &wanted),
+        Verb::Bridge => bridge::run(common),
         Verb::Status => status::run(common),
         Verb::Version => {
             let version = env!("CARGO_PKG_VERSION");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use holdfast_wire::PublicKey;
 use hsm_sim::{KeyKind, Process, SoftHsm, Token};
 
-use crate::binary;
+use crate::{binary, must};
 
 /// How long anything may take to be ready or to end.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +31,7 @@ pub struct House {
     module: PathBuf,
     audit_file: PathBuf,
     token_options: String,
+    listen_options: String,
 }
 
 impl House {
@@ -46,6 +47,7 @@ impl House {
             module: hsm.module().to_owned(),
             audit_file: dir.path().join("audit.jsonl"),
             token_options: String::new(),
+            listen_options: String::new(),
             hsm,
             token,
             dir,
@@ -86,6 +88,12 @@ impl House {
     /// Lines in `[[token]]`.
     pub fn token_options(mut self, lines: &str) -> House {
         self.token_options = lines.into();
+        self
+    }
+
+    /// Lines in `[listen]`.
+    pub fn listen_options(mut self, lines: &str) -> House {
+        self.listen_options = lines.into();
         self
     }
 
@@ -136,7 +144,7 @@ impl House {
     pub fn write_config(&self) -> PathBuf {
         let path = self.dir.path().join("holdfastd.toml");
         let text = format!(
-            "[listen]\nunix = \"{socket}\"\nmode = \"0666\"\n[state]\ndir = \"{state}\"\n[audit]\nfile = \"{audit}\"\n\
+            "[listen]\nunix = \"{socket}\"\nmode = \"0666\"\n{listen}\n[state]\ndir = \"{state}\"\n[audit]\nfile = \"{audit}\"\n\
              [[token]]\nuri = \"pkcs11:token=prod\"\nmodule = \"{module}\"\npin = {{ file = \"{pin}\" }}\n{options}\n{extra}{rules}",
             socket = self.socket().display(),
             state = self.dir.path().join("state").display(),
@@ -144,6 +152,7 @@ impl House {
             module = self.module.display(),
             pin = self.pin_file.display(),
             options = self.token_options,
+            listen = self.listen_options,
             extra = self.extra,
             rules = self.rules,
         );
@@ -155,6 +164,16 @@ impl House {
     pub fn holdfastd(&self) -> Command {
         let mut command = Command::new(binary("holdfastd"));
         command.arg("--config").arg(self.write_config()).envs(self.hsm.env());
+        command
+    }
+
+    /// The same with other `[[allow]]` rules than the house's own.
+    pub fn with_rules(&self, rules: &str) -> Command {
+        let config = fs::read_to_string(self.write_config()).expect("a configuration");
+        let config = config.strip_suffix(&self.rules).expect("the rules stand last");
+        let path = file(self.dir.path(), "other-rules.toml", format!("{config}{rules}"));
+        let mut command = Command::new(binary("holdfastd"));
+        command.arg("--config").arg(path).envs(self.hsm.env());
         command
     }
 
@@ -170,6 +189,13 @@ impl House {
         let mut command = Command::new(binary("holdfast"));
         command.arg("--socket").arg(self.socket());
         command
+    }
+
+    /// How many requests the running daemon's token works on or has in its queue.
+    pub fn places_taken(&self) -> u64 {
+        let status = must(self.holdfast().args(["--json", "status"]));
+        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        status["tokens"][0]["placesTaken"].as_u64().expect("a number")
     }
 
     /// Starts the daemon and waits until it answers.

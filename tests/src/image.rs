@@ -65,12 +65,41 @@ pub fn layers(layout: &Path) -> Vec<String> {
     layers.map(|layer| layer["digest"].as_str().expect("a digest").to_owned()).collect()
 }
 
-/// The annotations `org.opencontainers.image.enc.keys.SCHEME` of each layer, decoded from base64.
-pub fn packets(layout: &Path, scheme: &str) -> Vec<Vec<u8>> {
+/// The annotation `org.opencontainers.image.enc.keys.SCHEME` of each layer.
+pub fn annotations(layout: &Path, scheme: &str) -> Vec<String> {
     let manifest = manifest(layout);
     let layers = manifest["layers"].as_array().expect("layers").iter();
     let name = format!("org.opencontainers.image.enc.keys.{scheme}");
-    layers.map(|layer| from_base64(layer["annotations"][&name].as_str().expect("an annotation"))).collect()
+    layers.map(|layer| layer["annotations"][&name].as_str().expect("an annotation").to_owned()).collect()
+}
+
+/// The packet in each of them, where it is one.
+pub fn packets(layout: &Path, scheme: &str) -> Vec<Vec<u8>> {
+    annotations(layout, scheme).iter().map(|text| from_base64(text)).collect()
+}
+
+/// Changes the manifest of `layout:v1` and makes the index point to what it became.
+pub fn change_manifest(layout: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let mut changed = manifest(layout);
+    change(&mut changed);
+    let bytes = serde_json::to_vec(&changed).expect("JSON");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("sha256:{digest}");
+    fs::write(blob(layout, &digest), &bytes).expect("a blob");
+    let path = layout.join("index.json");
+    let mut index = read_json(&path);
+    index["manifests"][0]["digest"] = digest.into();
+    index["manifests"][0]["size"] = bytes.len().into();
+    fs::write(path, serde_json::to_vec(&index).expect("JSON")).expect("an index");
+}
+
+/// Calls the one image of a layout `v1`; what it was called by whoever wrote it is their affair.
+pub fn tag(layout: &Path) {
+    let path = layout.join("index.json");
+    let mut index = read_json(&path);
+    index["manifests"][0]["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": "v1"});
+    fs::write(path, serde_json::to_vec(&index).expect("JSON")).expect("an index");
 }
 
 /// A blob's file.

@@ -6,7 +6,9 @@
 
 pub mod house;
 pub mod image;
+pub mod peers;
 pub mod rpc;
+pub mod stall;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

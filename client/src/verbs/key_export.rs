@@ -1,5 +1,4 @@
 use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -14,6 +13,7 @@ use super::key_list::under;
 use crate::cli::{Common, KeyFormat};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+use crate::file::write_whole;
 use crate::output;
 
 pub(crate) fn run(
@@ -26,7 +26,12 @@ pub(crate) fn run(
     let key = for_new_images(&keys, alias)?;
     let bytes = encode(key, format)?;
     if let Some(file) = file {
-        return write_whole(file, &bytes);
+        return write_whole(file, &bytes).map_err(|error| {
+            Failure::line(format!(
+                "cannot write {}: {error}; name another file with -o",
+                printable(&file.to_string_lossy())
+            ))
+        });
     }
     if common.json {
         let text = match format {
@@ -78,28 +83,4 @@ fn encode(key: &Key, format: KeyFormat) -> Result<Vec<u8>, Failure> {
             Ok(format!("{}\n", jwk::to_json(&public, kid, algorithm)).into_bytes())
         }
     }
-}
-
-/// The file appears with all of its content or not at all; it is public.
-fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let write = || -> io::Result<()> {
-        let mut new = tempfile::Builder::new()
-            .prefix(".holdfast-")
-            .permissions(std::fs::Permissions::from_mode(0o644))
-            .tempfile_in(directory)?;
-        new.write_all(bytes)?;
-        new.as_file().sync_all()?;
-        new.persist(file).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error| {
-        Failure::line(format!(
-            "cannot write {}: {error}; name another file with -o",
-            printable(&file.to_string_lossy())
-        ))
-    })
 }

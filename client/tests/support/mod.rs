@@ -10,6 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc;
 
+use holdfast_wire::grpc::keyprovider::key_provider_service_server::{
+    KeyProviderService, KeyProviderServiceServer,
+};
+use holdfast_wire::grpc::keyprovider::{
+    KeyProviderKeyWrapProtocolInput as ProviderInput, KeyProviderKeyWrapProtocolOutput as ProviderOutput,
+};
 use holdfast_wire::grpc::v1::holdfast_server::{Holdfast, HoldfastServer};
 use holdfast_wire::grpc::v1::{
     GetStatusRequest, GetStatusResponse, Key, ListKeysRequest, ListKeysResponse, OpenPacketRequest,
@@ -38,6 +44,8 @@ pub struct Server {
     pub socket: PathBuf,
     /// One message a call to OpenPacket, sent when it has arrived.
     pub calls: mpsc::Receiver<OpenPacketRequest>,
+    /// The name of each call of ocicrypt's protocol, and the JSON in it.
+    pub provider_calls: mpsc::Receiver<(&'static str, Vec<u8>)>,
     _runtime: Runtime,
 }
 
@@ -45,11 +53,17 @@ pub struct StandIn {
     pub opens: Opens,
     pub keys: Vec<Key>,
     pub status: GetStatusResponse,
+    /// What ocicrypt's calls are answered.
+    pub provides: Result<Vec<u8>, Status>,
 }
 
 impl StandIn {
     pub fn opens(opens: Opens) -> StandIn {
-        StandIn { opens, keys: Vec::new(), status: GetStatusResponse::default() }
+        StandIn { opens, keys: Vec::new(), status: GetStatusResponse::default(), provides: Ok(Vec::new()) }
+    }
+
+    pub fn provides(answer: Result<&str, Status>) -> StandIn {
+        StandIn { provides: answer.map(|json| json.as_bytes().to_vec()), ..StandIn::opens(Opens::Hangs) }
     }
 
     /// Listens in `dir`; the socket is there when this returns.
@@ -60,14 +74,17 @@ impl StandIn {
         let _context = runtime.enter();
         let listener = UnixListener::bind(&socket).unwrap();
         let (told, calls) = mpsc::channel();
+        let (told_of_provider, provider_calls) = mpsc::channel();
+        let provider = Provider { answer: self.provides.clone(), told: told_of_provider };
         let service = HoldfastServer::new(Service { stand_in: self, told });
         runtime.spawn(
             tonic::transport::Server::builder()
                 .add_service(service)
+                .add_service(KeyProviderServiceServer::new(provider))
                 .serve_with_incoming(UnixListenerStream::new(listener)),
         );
         drop(_context);
-        Server { socket, calls, _runtime: runtime }
+        Server { socket, calls, provider_calls, _runtime: runtime }
     }
 }
 
@@ -104,6 +121,35 @@ impl Holdfast for Service {
 
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         Ok(Response::new(self.stand_in.status.clone()))
+    }
+}
+
+struct Provider {
+    answer: Result<Vec<u8>, Status>,
+    told: mpsc::Sender<(&'static str, Vec<u8>)>,
+}
+
+impl Provider {
+    fn answer(
+        &self,
+        call: &'static str,
+        request: Request<ProviderInput>,
+    ) -> Result<Response<ProviderOutput>, Status> {
+        let _ = self.told.send((call, request.into_inner().key_provider_key_wrap_protocol_input));
+        self.answer
+            .clone()
+            .map(|json| Response::new(ProviderOutput { key_provider_key_wrap_protocol_output: json }))
+    }
+}
+
+#[tonic::async_trait]
+impl KeyProviderService for Provider {
+    async fn wrap_key(&self, request: Request<ProviderInput>) -> Result<Response<ProviderOutput>, Status> {
+        self.answer("WrapKey", request)
+    }
+
+    async fn un_wrap_key(&self, request: Request<ProviderInput>) -> Result<Response<ProviderOutput>, Status> {
+        self.answer("UnWrapKey", request)
     }
 }
 

@@ -27,6 +27,10 @@ impl<'de> Visitor<'de> for BytesVisitor {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes, E> {
+        // The Rust client writes optsdata, a JSON object, as the text it is; no base64 begins so.
+        if text.starts_with('{') {
+            return Ok(Bytes(Zeroizing::new(text.as_bytes().to_vec())));
+        }
         let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
         let len = STANDARD.decode_slice(text, &mut bytes).map_err(|_| E::custom("not padded base64"))?;
         bytes.truncate(len);
@@ -88,6 +92,7 @@ mod tests {
         assert_eq!(parse("[1, 2,3]"), Some(vec![1, 2, 3]));
         assert_eq!(parse("null"), Some(vec![]));
         assert_eq!(parse(r#""""#), Some(vec![]));
+        assert_eq!(parse(r#""{\"symkey\":1}""#), Some(br#"{"symkey":1}"#.to_vec()));
     }
 
     #[test]

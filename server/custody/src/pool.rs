@@ -7,6 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use holdfast_wire::{KeyUri, Sealed, Secret};
@@ -43,6 +44,7 @@ pub struct Usage {
 /// the token answers.
 pub struct Pool {
     queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     places: Arc<Semaphore>,
     settings: Settings,
 }
@@ -57,6 +59,7 @@ impl Pool {
     pub fn start(name: &str, settings: Settings, connect: Arc<Connect>) -> std::io::Result<Pool> {
         let queue = Arc::new(Queue::new(settings.workers));
         let gate = Arc::new(Gate { connect, closed: Mutex::new(None) });
+        let mut threads = Vec::new();
         for number in 0..settings.workers {
             let (queue, gate) = (queue.clone(), gate.clone());
             let spawned = std::thread::Builder::new().name(format!("{name}#{number}")).spawn({
@@ -66,13 +69,16 @@ impl Pool {
                     queue.ended();
                 }
             });
-            if let Err(error) = spawned {
-                queue.close();
-                return Err(error);
+            match spawned {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    queue.close();
+                    return Err(error);
+                }
             }
         }
         let places = settings.workers + settings.queue;
-        Ok(Pool { queue, places: Arc::new(Semaphore::new(places)), settings })
+        Ok(Pool { queue, threads: Mutex::new(threads), places: Arc::new(Semaphore::new(places)), settings })
     }
 
     /// [`Custodian::describe`], freshly from the token, and the custody asked for.
@@ -120,7 +126,14 @@ impl Pool {
     /// run while its sessions are being closed.
     pub fn close(&self, patience: Duration) -> bool {
         self.queue.close();
-        self.queue.wait_for_the_end(patience)
+        let ended = self.queue.wait_for_the_end(patience);
+        if ended {
+            // What is left of each thread is its thread-local state, of which the token's library has some.
+            for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                let _ = thread.join();
+            }
+        }
+        ended
     }
 
     /// Places taken and there.

@@ -23,7 +23,11 @@ mod unwrap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use process::Machine;
 use report::Report;
+
+/// The part of the machine's CPU time that others may take before ratios of speed mean little.
+const QUIET: f64 = 0.1;
 
 /// How much is run.
 struct Plan {
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         println!("benchmarks are run by: make bench, or make bench ONLY=unwrap/pkcs11");
         return ExitCode::SUCCESS;
     };
+    let machine = Machine::watch();
     let mut report = Report::default();
     unwrap::run(&plan, &mut report);
     audit::run(&plan, &mut report);
@@ -55,6 +60,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     report.print();
+    let others = machine.others();
+    println!("of the machine's CPU time, {:.0} % went to others during this run", others * 100.0);
+    if others > QUIET {
+        println!("with that, only the rows in CPU µs say much: run again on a quiet machine");
+    }
     println!("written: {}", report.write().display());
     ExitCode::SUCCESS
 }

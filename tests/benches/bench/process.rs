@@ -1,4 +1,4 @@
-//! What the kernel says of a process: its CPU time and its memory.
+//! What the kernel says of a process, its CPU time and its memory, and of the machine around it.
 
 use std::fs;
 
@@ -7,11 +7,46 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// User and system time so far, in seconds: fields 14 and 15 of proc_pid_stat(5).
 pub(crate) fn cpu_seconds(id: u32) -> f64 {
+    cpu_fields(id, 2)
+}
+
+fn cpu_fields(id: u32, fields: usize) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("a process");
     // The second field may hold blanks; it ends at the last parenthesis.
-    let (_, fields) = stat.rsplit_once(')').expect("proc_pid_stat(5)");
-    let ticks = fields.split_whitespace().skip(11).take(2);
+    let (_, rest) = stat.rsplit_once(')').expect("proc_pid_stat(5)");
+    let ticks = rest.split_whitespace().skip(11).take(fields);
     ticks.map(|field| field.parse::<f64>().expect("ticks")).sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// How much of the machine went to others since it was made: by that a reader knows what to believe.
+pub(crate) struct Machine {
+    all: f64,
+    idle: f64,
+    mine: f64,
+}
+
+impl Machine {
+    /// Starts to watch.
+    pub(crate) fn watch() -> Machine {
+        let stat = fs::read_to_string("/proc/stat").expect("proc_stat(5)");
+        let line = stat.lines().next().expect("the line of all cores");
+        // user nice system idle iowait irq softirq steal; what follows is in user and nice already
+        let ticks = line.split_whitespace().skip(1).take(8).map(|field| field.parse::<f64>().expect("ticks"));
+        let ticks: Vec<f64> = ticks.map(|ticks| ticks / TICKS_PER_SECOND).collect();
+        // With the two fields after this process's own: its children that have ended.
+        Machine {
+            all: ticks.iter().sum(),
+            idle: ticks[3] + ticks[4],
+            mine: cpu_fields(std::process::id(), 4),
+        }
+    }
+
+    /// The part of all cores' time that went neither to this run and its ended children nor idle.
+    pub(crate) fn others(&self) -> f64 {
+        let now = Machine::watch();
+        let all = now.all - self.all;
+        (all - (now.idle - self.idle) - (now.mine - self.mine)) / all
+    }
 }
 
 /// Resident memory of a process, in MiB.

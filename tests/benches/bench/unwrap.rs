@@ -28,33 +28,35 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) {
 }
 
 fn throughput(plan: &Plan, report: &mut Report, kind: KeyKind, group: &str) {
+    let [new, kept, tmpfs, cpu] =
+        ["new-connection", "kept-connection", "audit-on-tmpfs", "cpu"].map(|row| format!("{group}/{row}"));
     // Only for one key, where the rest of the way weighs most.
     let all = kind == KeyKind::Rsa2048;
-    let rows = [
-        ("new-connection", Connections::New, true),
-        ("kept-connection", Connections::Kept, all),
-        ("audit-on-tmpfs", Connections::New, all && Path::new(TMPFS).is_dir()),
-    ];
-    let mut rows: Vec<_> = rows
-        .into_iter()
-        .filter(|(_, _, there)| *there)
-        .map(|(row, connections, _)| (format!("{group}/{row}"), connections, Vec::new()))
-        .filter(|(name, _, _)| plan.wants(name))
-        .collect();
-    if rows.is_empty() {
+    let wants_tmpfs = all && plan.wants(&tmpfs) && Path::new(TMPFS).is_dir();
+    let mut sides = Vec::new();
+    if plan.wants(&new) || plan.wants(&cpu) {
+        sides.push((new.clone(), Connections::New, Vec::new()));
+    }
+    if all && plan.wants(&kept) {
+        sides.push((kept, Connections::Kept, Vec::new()));
+    }
+    if wants_tmpfs {
+        sides.push((tmpfs.clone(), Connections::New, Vec::new()));
+    }
+    if sides.is_empty() {
         return;
     }
     println!("{group} …");
     let scene = Scene::new(kind);
-    let tmpfs = rows.iter().any(|(name, _, _)| name.ends_with("/audit-on-tmpfs")).then(|| {
+    let other_scene = wants_tmpfs.then(|| {
         let dir = tempfile::tempdir_in(TMPFS).expect("a scratch directory");
         (Scene::with_audit(kind, dir.path().join("audit.jsonl")), dir)
     });
     for _ in 0..plan.rounds {
         let bare = scene.bare(CALLERS, plan.time);
-        for (name, connections, rounds) in &mut rows {
-            let scene = match &tmpfs {
-                Some((tmpfs, _)) if name.ends_with("/audit-on-tmpfs") => tmpfs,
+        for (name, connections, rounds) in &mut sides {
+            let scene = match &other_scene {
+                Some((on_tmpfs, _)) if *name == tmpfs => on_tmpfs,
                 _ => &scene,
             };
             let ours = scene.ours(CALLERS, *connections, Until::Time(plan.time));
@@ -62,8 +64,19 @@ fn throughput(plan: &Plan, report: &mut Report, kind: KeyKind, group: &str) {
             rounds.push(Round { ours: ours.load.rate(), other: bare.rate(), cost: Some(cost) });
         }
     }
-    for (name, _, rounds) in rows {
-        report.add(name, "unwraps/s", &rounds);
+    for (name, _, rounds) in sides {
+        if plan.wants(&cpu) && name == new {
+            // Other processes slow a round down, but hardly change what it costs.
+            let cpu_rounds: Vec<Round> = rounds
+                .iter()
+                .filter_map(|round| round.cost)
+                .map(|cost| Round { ours: cost.daemon, other: cost.bare, cost: None })
+                .collect();
+            report.add(cpu.clone(), "CPU µs", &cpu_rounds);
+        }
+        if plan.wants(&name) {
+            report.add(name, "unwraps/s", &rounds);
+        }
     }
 }
 

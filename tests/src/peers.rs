@@ -1,0 +1,174 @@
+//! Debian 13's programs, run in a root of their own beside the daemon they call.
+//!
+//! The root (`scripts/debian-root`) is shared and read-only: each run mounts what it needs of it in a
+//! namespace of its own, which takes everything away with it, and neither needs root nor leaves
+//! anything to clean up. What a run has in common with the test is its scratch directory, at the same
+//! path, and the machine's network.
+
+pub mod containerd;
+pub mod decoder;
+pub mod registry;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use hsm_sim::Process;
+
+use crate::house::{House, me};
+use crate::{image, must};
+
+/// No run of a peer in these tests takes longer; ocicrypt itself has no deadline.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Puts the root together and becomes the program: same process, so ending it ends the program.
+const ENTER: &str = r#"set -eu
+root=$1 scratch=$2
+shift 2
+at=$root/mnt
+mount -t tmpfs -o mode=755 peers "$at"
+for part in etc usr var; do
+    mkdir "$at/$part"
+    mount --bind -o ro "$root/$part" "$at/$part"
+done
+for link in bin sbin lib lib64; do ln -s "usr/$link" "$at/$link"; done
+mkdir -m 1777 "$at/tmp" "$at/run"
+mount -t tmpfs -o mode=1777 peers "$at/var/tmp"
+for shared in dev proc sys; do
+    mkdir "$at/$shared"
+    mount --rbind "/$shared" "$at/$shared"
+done
+mkdir -p "$at$scratch"
+mount --bind "$scratch" "$at$scratch"
+exec chroot "$at" "$@""#;
+
+/// The peers of one house's daemon.
+pub struct Peers {
+    scratch: PathBuf,
+    config: PathBuf,
+}
+
+/// How a peer ended.
+pub struct Ran {
+    /// With exit code 0.
+    pub success: bool,
+    /// What it printed.
+    pub out: String,
+    /// What it complained of.
+    pub err: String,
+}
+
+impl Peers {
+    /// Peers that find the daemon on its socket, by the configuration that `holdfast setup ocicrypt` writes.
+    pub fn of(house: &House) -> Peers {
+        Peers::set_up(house, house.holdfast(), &[])
+    }
+
+    /// Peers that start `holdfast bridge` for each call.
+    pub fn over_bridge(house: &House) -> Peers {
+        // Where the peers' root has it too.
+        let program = house.dir.path().join("holdfast");
+        fs::copy(crate::binary("holdfast"), &program).expect("a copy");
+        let mut holdfast = Command::new(program);
+        holdfast.arg("--socket").arg(house.socket());
+        Peers::set_up(house, holdfast, &["--bridge"])
+    }
+
+    fn set_up(house: &House, mut holdfast: Command, options: &[&str]) -> Peers {
+        let scratch = house.dir.path().to_owned();
+        let config = scratch.join("ocicrypt.conf");
+        must(holdfast.args(["setup", "ocicrypt", "--file"]).arg(&config).args(options));
+        Peers { scratch, config }
+    }
+
+    /// One of their programs.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = hsm_sim::command("unshare", "util-linux").expect("unshare");
+        command.arg("--mount");
+        if me() != 0 {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--", "sh", "-c", ENTER, "enter"]).arg(root()).arg(&self.scratch).arg(program);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C")
+            .env("OCICRYPT_KEYPROVIDER_CONFIG", &self.config);
+        command
+    }
+
+    /// skopeo, with what it needs to run without a configuration of the machine.
+    pub fn skopeo(&self) -> Command {
+        let mut command = self.command("skopeo");
+        command.arg("--insecure-policy");
+        command
+    }
+
+    /// skopeo encrypts `from:v1` to `to:v1`, all layers.
+    pub fn wrap(&self, from: &Path, to: &Path, keys: &[&str]) -> Command {
+        let mut command = self.skopeo();
+        command.arg("copy");
+        for key in keys {
+            command.args(["--encryption-key", key]);
+        }
+        command.arg(image::oci(from)).arg(image::oci(to));
+        command
+    }
+
+    /// skopeo decrypts `from:v1` to `to:v1`.
+    pub fn unwrap(&self, from: &Path, to: &Path, keys: &[&str]) -> Command {
+        let mut command = self.skopeo();
+        command.arg("copy");
+        for key in keys {
+            command.args(["--decryption-key", key]);
+        }
+        command.arg(image::oci(from)).arg(image::oci(to));
+        command
+    }
+
+    /// The scratch directory, theirs and the test's.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+}
+
+/// Runs a peer to its end.
+pub fn run(command: Command) -> Ran {
+    let mut process = Process::spawn(command, "the peer").expect("a peer");
+    let status = process.wait(PATIENCE).expect("an end");
+    Ran { success: status.success(), out: process.stdout_text(), err: process.stderr_text() }
+}
+
+/// Runs one that must succeed, and gives what it printed.
+pub fn succeeds(command: Command) -> String {
+    let line = line(&command);
+    let ran = run(command);
+    assert!(ran.success, "{line} failed:\n{}{}", ran.out, ran.err);
+    ran.out
+}
+
+/// Runs one that must fail, and gives what it complained of.
+pub fn fails(command: Command) -> String {
+    let line = line(&command);
+    let ran = run(command);
+    assert!(!ran.success, "{line} succeeded:\n{}{}", ran.out, ran.err);
+    ran.err
+}
+
+/// The peer's own command line.
+fn line(command: &Command) -> String {
+    let ours = |argument: &&std::ffi::OsStr| *argument != "enter";
+    let words = command.get_args().skip_while(ours).skip(3);
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Debian 13's root, made now if this machine has none yet.
+fn root() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/debian-root");
+        must(&mut Command::new(script)).trim_end().into()
+    })
+}

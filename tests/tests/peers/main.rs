@@ -1,0 +1,13 @@
+//! The real daemon on its socket, called by the programs that will call it: skopeo, ctd-decoder and
+//! ctr-imgcrypt of Debian 13, in a root of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bridge;
+mod ctr;
+mod decoder;
+mod registry;
+mod rust_client;
+mod scene;
+mod skopeo;
+mod trouble;
