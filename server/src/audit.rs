@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,6 +23,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::oneshot;
 
+use crate::caller::Caller;
 use crate::request::Request;
 
 /// What is known of a request when it is over.
@@ -52,16 +54,36 @@ pub struct Record<'a> {
 struct Line<'a> {
     time: String,
     request: String,
-    uid: u32,
-    gid: u32,
+    #[serde(flatten)]
+    caller: CallerFields<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<SocketAddr>,
     #[serde(flatten)]
     record: &'a Record<'a>,
     microseconds: u128,
     /// Refusals of this caller that were not written one by one since its last line.
     #[serde(skip_serializing_if = "is_zero")]
     suppressed: u64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CallerFields<'a> {
+    Unix { uid: u32, gid: u32 },
+    Tls { tls: &'a [String] },
+    Loopback { loopback: bool },
+}
+
+impl<'a> From<&'a Caller> for CallerFields<'a> {
+    fn from(caller: &'a Caller) -> Self {
+        match caller {
+            Caller::Unix { uid, gid } => CallerFields::Unix { uid: *uid, gid: *gid },
+            Caller::Tls { names } => CallerFields::Tls { tls: names },
+            Caller::Loopback => CallerFields::Loopback { loopback: true },
+        }
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
@@ -124,12 +146,19 @@ pub struct Audit {
     down: Arc<AtomicBool>,
     /// Requests that will append a record soon.
     under_way: Arc<AtomicUsize>,
-    refusals: Arc<Mutex<HashMap<u32, Refusals>>>,
+    refusals: Arc<Mutex<HashMap<Caller, Refusals>>>,
 }
 
-struct Job {
-    line: Vec<u8>,
-    done: Option<oneshot::Sender<Result<(), AuditDown>>>,
+enum Job {
+    Append {
+        line: Vec<u8>,
+        done: Option<oneshot::Sender<Result<(), AuditDown>>>,
+    },
+    /// Go on in the file that is at this path now.
+    Reopen {
+        path: PathBuf,
+        done: oneshot::Sender<io::Result<()>>,
+    },
 }
 
 impl Audit {
@@ -158,6 +187,16 @@ impl Audit {
         if self.down.load(Ordering::Acquire) { self.submit(Vec::new()).await } else { Ok(()) }
     }
 
+    /// Goes on in the file at `path`, made if it is not there: after a rotation, or when the
+    /// configuration names another. What was appended before stands in the old one. When it cannot be
+    /// opened the old file stays in use.
+    pub async fn reopen(&self, path: &Path) -> io::Result<()> {
+        let (done, result) = oneshot::channel();
+        let ended = || io::Error::other("the audit writer has ended");
+        self.jobs.try_send(Job::Reopen { path: path.to_owned(), done }).map_err(|_| ended())?;
+        result.await.unwrap_or_else(|_| Err(ended()))
+    }
+
     /// Whether the last append failed.
     pub fn is_down(&self) -> bool {
         self.down.load(Ordering::Acquire)
@@ -165,7 +204,7 @@ impl Audit {
 
     /// Writes a record; it is on disk when this returns.
     pub async fn append(&self, request: &Request, record: &Record<'_>) -> Result<Receipt, AuditDown> {
-        let suppressed = self.refusals().get_mut(&request.caller.uid).map_or(0, Refusals::take_suppressed);
+        let suppressed = self.refusals().get_mut(request.caller()).map_or(0, Refusals::take_suppressed);
         self.submit(line(request, record, suppressed)).await.map(|()| Receipt(()))
     }
 
@@ -177,12 +216,12 @@ impl Audit {
             if refusals.len() > MAX_CALLERS {
                 refusals.retain(|_, refusals| refusals.is_remembered());
             }
-            match refusals.entry(request.caller.uid).or_default().admit() {
+            match refusals.entry(request.caller().clone()).or_default().admit() {
                 Some(suppressed) => suppressed,
                 None => return,
             }
         };
-        let job = Job { line: line(request, record, suppressed), done: None };
+        let job = Job::Append { line: line(request, record, suppressed), done: None };
         if self.jobs.try_send(job).is_err() {
             tracing::warn!(request = %request.id, "the audit queue is full; a refusal was not recorded");
         }
@@ -190,11 +229,11 @@ impl Audit {
 
     async fn submit(&self, line: Vec<u8>) -> Result<(), AuditDown> {
         let (done, result) = oneshot::channel();
-        self.jobs.try_send(Job { line, done: Some(done) }).map_err(|_| AuditDown)?;
+        self.jobs.try_send(Job::Append { line, done: Some(done) }).map_err(|_| AuditDown)?;
         result.await.unwrap_or(Err(AuditDown))
     }
 
-    fn refusals(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Refusals>> {
+    fn refusals(&self) -> std::sync::MutexGuard<'_, HashMap<Caller, Refusals>> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,9 +242,9 @@ fn line(request: &Request, record: &Record<'_>, suppressed: u64) -> Vec<u8> {
     let line = Line {
         time: now(),
         request: request.id.to_string(),
-        uid: request.caller.uid,
-        gid: request.caller.gid,
-        pid: request.caller.pid,
+        caller: request.caller().into(),
+        pid: request.peer.pid,
+        address: request.peer.address,
         record,
         microseconds: request.begun.elapsed().as_micros(),
         suppressed,
@@ -271,6 +310,29 @@ struct Writer {
     good: Option<u64>,
 }
 
+/// Records that share a flush.
+#[derive(Default)]
+struct Group {
+    records: usize,
+    bytes: Vec<u8>,
+    waiting: Vec<oneshot::Sender<Result<(), AuditDown>>>,
+}
+
+impl Group {
+    /// Adds a record. A reopening is handed back: what came before it belongs into the old file.
+    fn take(&mut self, job: Job) -> Option<(PathBuf, oneshot::Sender<io::Result<()>>)> {
+        match job {
+            Job::Append { line, done } => {
+                self.records += 1;
+                self.bytes.extend_from_slice(&line);
+                self.waiting.extend(done);
+                None
+            }
+            Job::Reopen { path, done } => Some((path, done)),
+        }
+    }
+}
+
 /// Records written with one flush at most.
 const GROUP: usize = 512;
 /// How long a record waits for others to share its flush.
@@ -298,32 +360,44 @@ impl Writer {
 
     fn run(mut self, queue: &Receiver<Job>, down: &AtomicBool, under_way: &AtomicUsize) {
         while let Ok(first) = queue.recv() {
-            let mut jobs = vec![first];
+            let mut group = Group::default();
+            let mut reopen = group.take(first);
             let until = Instant::now() + GATHER;
-            while jobs.len() < GROUP {
-                match queue.try_recv() {
-                    Ok(job) => jobs.push(job),
+            while reopen.is_none() && group.records < GROUP {
+                let next = match queue.try_recv() {
+                    Ok(job) => job,
                     // Each of these requests holds its place until its own record is written.
-                    Err(_) if jobs.len() >= under_way.load(Ordering::Relaxed) => break,
+                    Err(_) if group.records >= under_way.load(Ordering::Relaxed) => break,
                     Err(_) => match queue.recv_deadline(until) {
-                        Ok(job) => jobs.push(job),
+                        Ok(job) => job,
                         Err(_) => break,
                     },
-                }
+                };
+                reopen = group.take(next);
             }
-            let bytes: Vec<u8> = jobs.iter().flat_map(|job| job.line.iter().copied()).collect();
-            let result = self.commit(&bytes, down.load(Ordering::Acquire));
-            let was_down = down.swap(result.is_err(), Ordering::AcqRel);
-            match &result {
-                Err(error) if !was_down => {
-                    tracing::error!(%error, path = %self.path.display(), "the audit log cannot be written; no key is used until it can")
-                }
-                Ok(()) if was_down => tracing::info!("the audit log is written again"),
-                _ => {}
+            self.commit_and_tell(group, down);
+            if let Some((path, done)) = reopen {
+                let _ = done.send(self.reopen(&path));
             }
-            for done in jobs.into_iter().filter_map(|job| job.done) {
-                let _ = done.send(result.as_ref().map(|_| ()).map_err(|_| AuditDown));
+        }
+    }
+
+    fn commit_and_tell(&mut self, group: Group, down: &AtomicBool) {
+        if group.records == 0 {
+            return;
+        }
+        let result = self.commit(&group.bytes, down.load(Ordering::Acquire));
+        let was_down = down.swap(result.is_err(), Ordering::AcqRel);
+        match &result {
+            Err(error) if !was_down => {
+                let path = self.path.display();
+                tracing::error!(%error, %path, "the audit log cannot be written; no key is used until it can");
             }
+            Ok(()) if was_down => tracing::info!("the audit log is written again"),
+            _ => {}
+        }
+        for done in group.waiting {
+            let _ = done.send(result.as_ref().map(|_| ()).map_err(|_| AuditDown));
         }
     }
 
@@ -333,7 +407,7 @@ impl Writer {
         if !was_down {
             return self.append(bytes);
         }
-        self.reopen()?;
+        self.reopen(&self.path.clone())?;
         self.reserve()?;
         let mut resumed = format!("{{\"time\":\"{}\",\"event\":\"audit-resumed\"}}\n", now()).into_bytes();
         resumed.extend_from_slice(bytes);
@@ -367,12 +441,25 @@ impl Writer {
         result
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
-        // The lock goes with the old file; it must be free before it can be taken again.
-        rustix::fs::flock(&self.file, FlockOperation::Unlock)
-            .or_else(|error| if self.good.is_none() { Ok(()) } else { Err(error) })?;
-        *self = Writer::open(&self.path)?;
-        Ok(())
+    fn reopen(&mut self, path: &Path) -> io::Result<()> {
+        // It may be the same file: its lock must be free before it can be taken again, and is taken
+        // back when the other file cannot be opened.
+        let regular = self.good.is_some();
+        if regular {
+            rustix::fs::flock(&self.file, FlockOperation::Unlock)?;
+        }
+        match Writer::open(path) {
+            Ok(fresh) => {
+                *self = fresh;
+                Ok(())
+            }
+            Err(error) => {
+                if regular {
+                    let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);
+                }
+                Err(error)
+            }
+        }
     }
 }
 

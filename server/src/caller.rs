@@ -1,44 +1,63 @@
-//! Who is calling, as the kernel says it.
+//! Who is calling, as the kernel or a certificate says it.
 
 use std::fmt;
-
-use tonic::transport::server::UdsConnectInfo;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A caller's identity, settled before a byte of its request is parsed.
-///
-/// A unix socket's peer credentials (SO_PEERCRED) name the process that connected. That is a *node
-/// service*: every pull of containerd is root, and so is a root container into which the socket was
-/// mounted. It is never a pod or a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    /// User id.
-    pub uid: u32,
-    /// Primary group id; supplementary groups are not looked at.
-    pub gid: u32,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// A unix socket's peer credentials (SO_PEERCRED): the process that connected. That is a *node
+    /// service*: every pull of containerd is root, and so is a root container into which the socket was
+    /// mounted. It is never a pod or a tenant.
+    Unix {
+        /// User id.
+        uid: u32,
+        /// Primary group id; supplementary groups are not looked at.
+        gid: u32,
+    },
+    /// The subject alternative names of a client certificate that our CA signed: DNS names in lower
+    /// case, URIs and IP addresses as they are written.
+    Tls {
+        /// In the certificate's order; at least one.
+        names: Arc<[String]>,
+    },
+    /// Plaintext TCP from this machine: any local process, and every pod on the host's network.
+    Loopback,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Who it is.
+    pub caller: Caller,
     /// Process id, for the log only: it may have been reused by the time anyone looks.
     pub pid: Option<i32>,
+    /// Address, for the log only.
+    pub address: Option<SocketAddr>,
 }
 
 impl Caller {
-    /// From a connection; `None` where the kernel gave no credentials.
-    pub fn of(connection: Option<&UdsConnectInfo>) -> Option<Caller> {
-        let credentials = connection?.peer_cred?;
-        Some(Caller { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
-    }
-
     /// With the user's name, for people. The user database may be a file read anew or a server on the
     /// network: not for what happens at every request.
     pub fn with_name(&self) -> String {
-        match uzers::get_user_by_uid(self.uid) {
-            Some(user) => format!("uid {} ({}), gid {}", self.uid, user.name().to_string_lossy(), self.gid),
-            None => self.to_string(),
+        match self {
+            Caller::Unix { uid, gid } => match uzers::get_user_by_uid(*uid) {
+                Some(user) => format!("uid {uid} ({}), gid {gid}", user.name().to_string_lossy()),
+                None => self.to_string(),
+            },
+            _ => self.to_string(),
         }
     }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {}, gid {}", self.uid, self.gid)
+        match self {
+            Caller::Unix { uid, gid } => write!(f, "uid {uid}, gid {gid}"),
+            Caller::Tls { names } => write!(f, "TLS client {}", names.join(", ")),
+            Caller::Loopback => f.write_str("loopback without TLS"),
+        }
     }
 }
 

@@ -43,14 +43,14 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
         token.pool.workers = 1;
     }
     backends::make_state_dir(&config.state_dir)?;
-    let keyring = Keyring::start(&one_worker, |token| backends::connector(token, &config.state_dir))?;
+    let keyring = Keyring::start(&one_worker, |token| backends::connector(token, &config.state_dir), None)?;
     let mut report = Report { text: String::new(), good: true };
     for (index, token) in keyring.tokens().iter().enumerate() {
         let deadline = Instant::now() + config.tokens[index].pool.timeout;
         match keyring.probe(index, deadline).await {
-            Ok(health) => line(&mut report, &format!("{}: good: {}", token.uri, health.token)),
+            Ok(health) => line(&mut report, &format!("{}: good: {}", token.uri(), health.token)),
             Err(error) => {
-                trouble(&mut report, &format!("{}: {error}", token.uri));
+                trouble(&mut report, &format!("{}: {error}", token.uri()));
                 continue;
             }
         }

@@ -1,36 +1,50 @@
-//! The daemon's life: start, serve, stop.
+//! The daemon's life: start, serve, reload, stop.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use holdfast_wire::grpc::MAX_MESSAGE_LEN;
 use holdfast_wire::grpc::keyprovider::key_provider_service_server::KeyProviderServiceServer;
 use holdfast_wire::grpc::v1::holdfast_server::HoldfastServer;
+use holdfast_wire::grpc::{FILE_DESCRIPTOR_SET, MAX_MESSAGE_LEN};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
 use crate::audit::Audit;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::engine::Engine;
 use crate::keyring::Keyring;
-use crate::service::{KeyProvider, Native, identify};
-use crate::{backends, listen};
+use crate::limits::Places;
+use crate::listen::{self, Bounds, Tcp, Tls};
+use crate::service::{KeyProvider, Native, Shared, identify};
+use crate::watch::Watch;
+use crate::{backends, reload};
 
-/// How often each token is asked whether it answers.
-const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How long tokens may take to end their sessions when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(2);
-/// Requests at once on one connection.
-const STREAMS_PER_CONNECTION: u32 = 256;
+/// A peer that is silent this long is asked whether it is still there, and is closed when it is not.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// All headers of a request; ocicrypt's have some hundred bytes.
+const MAX_HEADERS: u32 = 16 * 1024;
+
+/// What a running daemon is made of, as far as a reload replaces it.
+pub(crate) struct Running {
+    pub(crate) path: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) audit: Audit,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) watch: Watch,
+}
 
 /// Serves until a signal says stop. An error here is one line for the operator: only configuration
 /// faults end the daemon; a token that is down does not.
-pub async fn run(config: &Config) -> io::Result<()> {
+pub async fn run(path: &Path, config: Config) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -41,46 +55,60 @@ pub async fn run(config: &Config) -> io::Result<()> {
     let audit = Audit::open(&config.audit_file).map_err(|error| {
         told(&error, &format!("cannot open the audit log {}", config.audit_file.display()))
     })?;
-    let keyring = Keyring::start(config, |token| backends::connector(token, &config.state_dir))?;
-    let engine = Arc::new(Engine::new(config, keyring, audit));
-    let (listener, socket) = listen::bind(&config.listen).await?;
+    let tls = match config.listen.tcp.as_ref().and_then(|tcp| tcp.tls.as_ref()) {
+        Some(files) => Some(Tls::load(files).map_err(|error| told(&error, "cannot use the TLS files"))?),
+        None => None,
+    };
+    let keyring = Keyring::start(&config, |token| backends::connector(token, &config.state_dir), None)?;
+    let shared = Arc::new(Shared::new(
+        Engine::new(&config, keyring, audit.clone()),
+        config.limits.requests_per_caller,
+    ));
+    let (unix, socket) = listen::bind(&config.listen).await?;
+    let tcp = tcp(&config, tls.clone()).await?;
 
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", ServingStatus::NotServing).await;
-    let mut watchers = tokio::task::JoinSet::new();
-    for token in 0..engine.keyring.tokens().len() {
-        watchers.spawn(watch(engine.clone(), token, health.clone()));
-    }
+    let watch = Watch::start(shared.engine(), health).await;
+    let (accepting, connections) = listen::accept(unix, tcp, bounds(config.limits));
 
-    let provider = KeyProviderServiceServer::new(KeyProvider(engine.clone()))
+    let provider = KeyProviderServiceServer::new(KeyProvider(shared.clone()))
         .max_decoding_message_size(MAX_MESSAGE_LEN)
         .max_encoding_message_size(MAX_MESSAGE_LEN);
-    let native = HoldfastServer::new(Native(engine.clone()))
+    let native = HoldfastServer::new(Native(shared.clone()))
         .max_decoding_message_size(MAX_MESSAGE_LEN)
         .max_encoding_message_size(MAX_MESSAGE_LEN);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut serving = tokio::spawn(
         Server::builder()
             // The engine keeps the deadline; this one is for bodies that never end.
             .timeout(config.listen.timeout + Duration::from_secs(1))
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            .max_concurrent_streams(config.limits.streams_per_connection)
+            .http2_max_header_list_size(MAX_HEADERS)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
             .add_service(InterceptedService::new(provider, identify))
             .add_service(InterceptedService::new(native, identify))
             .add_service(health_service)
-            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
+            .add_service(reflection().build_v1().map_err(io::Error::other)?)
+            .add_service(reflection().build_v1alpha().map_err(io::Error::other)?)
+            .serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
                 let _ = stopped.await;
             }),
     );
     tracing::info!(socket = %config.listen.unix.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     notify(&[sd_notify::NotifyState::Ready]);
 
+    let mut running = Running { path: path.to_owned(), config, shared, audit, tls, watch };
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                tracing::warn!("this version does not reload its configuration on SIGHUP; restart it instead");
-            }
+            _ = hangup.recv() => reload::reload(&mut running).await,
             ended = &mut serving => {
                 return Err(io::Error::other(match ended {
                     Ok(Ok(())) => "the server ended by itself".to_owned(),
@@ -94,48 +122,36 @@ pub async fn run(config: &Config) -> io::Result<()> {
     tracing::info!("stopping; requests that are under way are finished");
     notify(&[sd_notify::NotifyState::Stopping]);
     drop(socket);
+    drop(accepting);
     let _ = stop.send(());
     // A token that hangs must not keep the daemon from stopping.
-    let patience = config.listen.timeout + Duration::from_secs(1);
+    let patience = running.config.listen.timeout + Duration::from_secs(1);
     if tokio::time::timeout(patience, serving).await.is_err() {
         tracing::warn!("some requests did not end in time and were abandoned");
     }
-    watchers.shutdown().await;
-    engine.keyring.close(CLOSING);
+    running.watch.stop().await;
+    running.shared.engine().keyring.close(CLOSING);
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Asks one token again and again, and tells gRPC health what follows for its keys.
-async fn watch(engine: Arc<Engine>, token: usize, health: HealthReporter) {
-    let patience = engine.timeout();
-    let mut tick = tokio::time::interval(CHECK_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        engine.keyring.refresh(token, || Instant::now() + patience).await;
-        tell_health(&engine, &health).await;
-    }
+async fn tcp(config: &Config, tls: Option<Tls>) -> io::Result<Option<(TcpListener, Tcp)>> {
+    let Some(tcp) = &config.listen.tcp else { return Ok(None) };
+    let listener = TcpListener::bind(tcp.address).await.map_err(|error| {
+        told(
+            &error,
+            &format!("cannot listen on {}; free it, or set another [listen.tcp] address", tcp.address),
+        )
+    })?;
+    let way = tls.map_or(Tcp::Plain, Tcp::Tls);
+    tracing::info!(address = %listener.local_addr()?, tls = matches!(way, Tcp::Tls(_)), "listening on TCP");
+    Ok(Some((listener, way)))
 }
 
-/// "" and both services serve while any key can be used; `key/ALIAS` while one of that alias can.
-async fn tell_health(engine: &Engine, health: &HealthReporter) {
-    let status = |serving| {
-        if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
-    };
-    let usable = |key: &crate::keyring::Key| {
-        key.known().is_some()
-            && engine.keyring.tokens().get(key.token()).is_some_and(|token| token.trouble().is_none())
-    };
-    let audited = !engine.audit.is_down();
-    let mut any = false;
-    for alias in engine.keyring.aliases() {
-        let serving = audited && engine.keyring.keys_of(alias).any(|(_, key)| usable(key));
-        any |= serving;
-        health.set_service_status(format!("key/{alias}"), status(serving)).await;
-    }
-    for service in ["", "keyprovider.KeyProviderService", "holdfast.v1.Holdfast"] {
-        health.set_service_status(service, status(any)).await;
+fn bounds(limits: Limits) -> Bounds {
+    Bounds {
+        connections: Arc::new(Places::new(limits.connections)),
+        per_caller: Arc::new(Places::new(limits.connections_per_caller)),
     }
 }
 
@@ -143,7 +159,7 @@ fn told(error: &io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
+pub(crate) fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot notify the service manager");
     }

@@ -4,7 +4,7 @@
 //! the middle leaves no token operation unrecorded.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast_wire::Labels;
 use holdfast_wire::keyprovider::WrapRequest;
@@ -14,7 +14,7 @@ use crate::audit::{Audit, Record, Released};
 use crate::config;
 use crate::keyring::Keyring;
 use crate::policy::Policy;
-use crate::request::Request;
+use crate::request::{Request, RequestId};
 use crate::status::Failure;
 
 mod open;
@@ -32,7 +32,6 @@ pub struct Engine {
     pub audit: Audit,
     wrap: config::Wrap,
     timeout: Duration,
-    started: Instant,
 }
 
 /// An opened packet, and what opened it.
@@ -75,7 +74,6 @@ impl Engine {
             audit,
             wrap: config.wrap.clone(),
             timeout: config.listen.timeout,
-            started: Instant::now(),
         }
     }
 
@@ -84,17 +82,13 @@ impl Engine {
         self.timeout
     }
 
-    /// How long the daemon has been running.
-    pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     /// Opens one of `packets`, which hold the same key.
     pub async fn unwrap(
         self: Arc<Self>,
         request: Request,
         packets: Vec<Packet>,
     ) -> Result<Unwrapped, Status> {
+        let id = request.id;
         let work = tokio::spawn(async move {
             let _under_way = self.audit.begin();
             let mut trail = Trail::default();
@@ -104,7 +98,7 @@ impl Engine {
                     match self.audit.append(&request, &record).await {
                         Ok(receipt) => {
                             let alias = trail.aliases.first().cloned().unwrap_or_default();
-                            tracing::debug!(request = %request.id, caller = %request.caller, alias, "unwrapped");
+                            tracing::debug!(request = %request.id, caller = %request.caller(), alias, "unwrapped");
                             Ok(Unwrapped { released: receipt.release(opened), alias })
                         }
                         Err(_) => Err(Failure::AuditDown),
@@ -113,11 +107,12 @@ impl Engine {
                 Err(failure) => Err(self.record_failure(&request, "unwrap", &trail, failure).await),
             }
         });
-        finish(request, work.await)
+        finish(id, work.await)
     }
 
     /// Wraps optsdata to the keys that its parameters name.
     pub async fn wrap(self: Arc<Self>, request: Request, asked: WrapRequest) -> Result<Vec<u8>, Status> {
+        let id = request.id;
         let work = tokio::spawn(async move {
             let mut trail = Trail::default();
             match self.seal_to_all(&request, &asked, &mut trail).await {
@@ -125,19 +120,19 @@ impl Engine {
                     let record = trail.record("wrap", "wrapped", Some(asked.optsdata.digest()));
                     let _recorded =
                         self.audit.append(&request, &record).await.map_err(|_| Failure::AuditDown)?;
-                    tracing::debug!(request = %request.id, caller = %request.caller, aliases = ?trail.aliases, "wrapped");
+                    tracing::debug!(request = %request.id, caller = %request.caller(), aliases = ?trail.aliases, "wrapped");
                     Ok(packet)
                 }
                 Err(failure) => Err(self.record_failure(&request, "wrap", &trail, failure).await),
             }
         });
-        finish(request, work.await)
+        finish(id, work.await)
     }
 
     /// Records a request that was refused before it was understood.
     pub fn refuse(&self, request: &Request, event: &'static str, failure: Failure) -> Status {
         self.audit.note_refusal(request, &Trail::default().record(event, failure.reason(), None));
-        tracing::info!(request = %request.id, caller = %request.caller, reason = failure.reason(), "{event} refused");
+        tracing::info!(request = %request.id, caller = %request.caller(), reason = failure.reason(), "{event} refused");
         failure.into_status(request.id)
     }
 
@@ -160,17 +155,14 @@ impl Engine {
             _ => String::new(),
         };
         tracing::warn!(
-            request = %request.id, caller = %request.caller, reason = failure.reason(), detail, "{event} failed"
+            request = %request.id, caller = %request.caller(), reason = failure.reason(), detail, "{event} failed"
         );
         failure
     }
 }
 
-fn finish<T>(
-    request: Request,
-    result: Result<Result<T, Failure>, tokio::task::JoinError>,
-) -> Result<T, Status> {
-    result.unwrap_or(Err(Failure::Internal)).map_err(|failure| failure.into_status(request.id))
+fn finish<T>(id: RequestId, result: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Status> {
+    result.unwrap_or(Err(Failure::Internal)).map_err(|failure| failure.into_status(id))
 }
 
 #[cfg(test)]

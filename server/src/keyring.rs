@@ -17,14 +17,13 @@ use crate::policy::Grant;
 
 /// All keys, in the configuration's order.
 pub struct Keyring {
-    tokens: Vec<Token>,
+    tokens: Vec<Arc<Token>>,
     keys: Vec<Key>,
 }
 
 /// A token and the workers before it.
 pub struct Token {
-    /// Its URI, for the log and for those who may see it.
-    pub uri: KeyUri,
+    config: config::Token,
     pool: Pool,
     trouble: RwLock<Option<Error>>,
 }
@@ -53,14 +52,20 @@ pub struct Facts {
 }
 
 impl Keyring {
-    /// Starts the workers of every token. No token is asked anything yet.
+    /// Starts the workers of every token; of those that `running` has with the same settings, its own
+    /// are kept. No token is asked anything yet.
     pub fn start(
         config: &config::Config,
         connect: impl Fn(&config::Token) -> Arc<Connect>,
+        running: Option<&Keyring>,
     ) -> std::io::Result<Keyring> {
         let tokens = config.tokens.iter().enumerate().map(|(number, token)| {
+            let kept = running.and_then(|running| running.tokens.iter().find(|kept| kept.config == *token));
+            if let Some(kept) = kept {
+                return Ok(kept.clone());
+            }
             let pool = Pool::start(&format!("token{number}"), token.pool, connect(token))?;
-            Ok(Token { uri: token.uri.clone(), pool, trouble: RwLock::new(None) })
+            Ok(Arc::new(Token { config: token.clone(), pool, trouble: RwLock::new(None) }))
         });
         let keys = config.keys.iter().map(|key| Key {
             alias: key.alias.clone(),
@@ -77,7 +82,7 @@ impl Keyring {
     }
 
     /// The tokens.
-    pub fn tokens(&self) -> &[Token] {
+    pub fn tokens(&self) -> &[Arc<Token>] {
         &self.tokens
     }
 
@@ -134,7 +139,7 @@ impl Keyring {
         let until = Instant::now() + patience;
         for token in &self.tokens {
             if !token.pool.close(until.saturating_duration_since(Instant::now())) {
-                tracing::warn!(token = %token.uri, "the token still hangs in a call; it is abandoned");
+                tracing::warn!(token = %token.uri(), "the token still hangs in a call; it is abandoned");
             }
         }
     }
@@ -157,12 +162,12 @@ impl Keyring {
         let health = on.pool.probe(deadline()).await;
         let was = std::mem::replace(&mut *write(&on.trouble), health.as_ref().err().cloned());
         match (&health, was) {
-            (Ok(health), None) => tracing::debug!(token = %on.uri, is = %health.token, "token answers"),
+            (Ok(health), None) => tracing::debug!(token = %on.uri(), is = %health.token, "token answers"),
             (Ok(health), Some(_)) => {
-                tracing::info!(token = %on.uri, is = %health.token, "token answers again")
+                tracing::info!(token = %on.uri(), is = %health.token, "token answers again")
             }
             (Err(error), was) if was.as_ref() != Some(error) => {
-                tracing::error!(token = %on.uri, %error, "token does not serve");
+                tracing::error!(token = %on.uri(), %error, "token does not serve");
             }
             _ => {}
         }
@@ -216,7 +221,7 @@ impl Keyring {
         self.keys.get(index).ok_or_else(|| Error::Internal("a key that is not configured".into()))
     }
 
-    fn token_of(&self, key: &Key) -> Result<&Token, Error> {
+    fn token_of(&self, key: &Key) -> Result<&Arc<Token>, Error> {
         self.tokens
             .get(key.config.token)
             .ok_or_else(|| Error::Internal("a token that is not configured".into()))
@@ -224,6 +229,11 @@ impl Keyring {
 }
 
 impl Token {
+    /// Its URI, for the log and for operators.
+    pub fn uri(&self) -> &KeyUri {
+        &self.config.uri
+    }
+
     /// Why it does not serve, as of the last time it was asked.
     pub fn trouble(&self) -> Option<Error> {
         read(&self.trouble).clone()

@@ -21,9 +21,12 @@ pub mod policy;
 pub mod request;
 pub mod status;
 
+mod limits;
 mod listen;
 mod process;
+mod reload;
 
 mod service;
+mod watch;
 
 pub use process::harden;

@@ -64,7 +64,7 @@ fn run(path: &std::path::Path) -> Result<ExitCode, String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
     log_to_stderr(&config.log);
     let runtime = runtime()?;
-    let result = runtime.block_on(daemon::run(&config));
+    let result = runtime.block_on(daemon::run(path, config));
     // Worker threads may sit in a token's call for ever: they are not waited for.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())

@@ -77,9 +77,12 @@ impl Policy {
     }
 
     fn is_about(&self, rule: &Rule, caller: &Caller) -> bool {
-        match rule.who {
-            Who::User(uid) => uid == caller.uid && uid != self.overflow_uid,
-            Who::Group(gid) => gid == caller.gid && gid != self.overflow_gid,
+        match (&rule.who, caller) {
+            (Who::User(wanted), Caller::Unix { uid, .. }) => wanted == uid && *uid != self.overflow_uid,
+            (Who::Group(wanted), Caller::Unix { gid, .. }) => wanted == gid && *gid != self.overflow_gid,
+            (Who::Tls(wanted), Caller::Tls { names }) => names.contains(wanted),
+            (Who::Loopback, Caller::Loopback) => true,
+            _ => false,
         }
     }
 }
@@ -97,7 +100,7 @@ mod tests {
     }
 
     fn caller(uid: u32, gid: u32) -> Caller {
-        Caller { uid, gid, pid: None }
+        Caller::Unix { uid, gid }
     }
 
     fn admits(policy: &Policy, caller: Caller, action: Action, alias: &str, labels: &Labels) -> bool {
@@ -131,6 +134,22 @@ mod tests {
         labels.insert("env", "prod").unwrap();
         labels.insert("team", "a").unwrap();
         assert!(admits(&policy, caller(1, 5), Action::Unwrap, "images", &labels));
+    }
+
+    #[test]
+    fn a_tls_name_and_loopback_match_their_own_kind_alone() {
+        let policy = Policy::new(vec![
+            rule(Who::Tls("node-1.example".into()), &[Action::Unwrap], "images", &[]),
+            rule(Who::Loopback, &[Action::Wrap], "images", &[]),
+        ]);
+        let none = Labels::default();
+        let tls =
+            |names: &[&str]| Caller::Tls { names: names.iter().map(|name| (*name).to_owned()).collect() };
+        assert!(admits(&policy, tls(&["x", "node-1.example"]), Action::Unwrap, "images", &none));
+        assert!(!admits(&policy, tls(&["node-2.example"]), Action::Unwrap, "images", &none));
+        assert!(!admits(&policy, tls(&["node-1.example"]), Action::Wrap, "images", &none));
+        assert!(admits(&policy, Caller::Loopback, Action::Wrap, "images", &none));
+        assert!(!policy.knows(&caller(0, 0)), "root is not loopback");
     }
 
     #[test]

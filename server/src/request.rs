@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Peer};
 
 /// Eight random bytes, shown in the answer, the log and the audit record of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +26,12 @@ impl fmt::Display for RequestId {
 }
 
 /// Who asks, under which id, since when and until when.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// Its id.
     pub id: RequestId,
     /// Who asks.
-    pub caller: Caller,
+    pub peer: Peer,
     /// When it came.
     pub begun: Instant,
     /// When its time is up.
@@ -40,8 +40,13 @@ pub struct Request {
 
 impl Request {
     /// A request that comes now.
-    pub fn begin(caller: Caller, timeout: Duration) -> Request {
+    pub fn begin(peer: Peer, timeout: Duration) -> Request {
         let begun = Instant::now();
-        Request { id: RequestId::new(), caller, begun, deadline: begun + timeout }
+        Request { id: RequestId::new(), peer, begun, deadline: begun + timeout }
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        &self.peer.caller
     }
 }

@@ -1,13 +1,14 @@
 //! The gRPC services: from a message to the engine and back. What may be answered is decided elsewhere.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request as GrpcRequest, Status};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Peer};
 use crate::engine::Engine;
-use crate::request::Request;
+use crate::limits::{Place, Places};
+use crate::request::{Request, RequestId};
 use crate::status::Failure;
 
 mod keyprovider;
@@ -16,20 +17,67 @@ mod native;
 pub(crate) use keyprovider::KeyProvider;
 pub(crate) use native::Native;
 
-/// Settles who is calling before a byte of the body is parsed.
-pub(crate) fn identify(mut request: GrpcRequest<()>) -> Result<GrpcRequest<()>, Status> {
-    match Caller::of(request.extensions().get::<UdsConnectInfo>()) {
-        Some(caller) => {
-            request.extensions_mut().insert(caller);
-            Ok(request)
+/// What every service shares: the engine of the moment, which a reload replaces as a whole, and how
+/// many requests each caller has under way.
+pub(crate) struct Shared {
+    engine: RwLock<Arc<Engine>>,
+    requests: Arc<Places<Caller>>,
+    started: Instant,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, requests_per_caller: usize) -> Self {
+        let requests = Arc::new(Places::new(requests_per_caller));
+        Shared { engine: RwLock::new(Arc::new(engine)), requests, started: Instant::now() }
+    }
+
+    fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The engine of the moment. Who holds it finishes with it, whatever is reloaded meanwhile.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every request that begins from here on has another engine.
+    pub(crate) fn replace(&self, engine: Engine) {
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+    }
+
+    /// Begins the request of an identified caller.
+    fn begin<T>(&self, message: &GrpcRequest<T>) -> Result<Begun, Status> {
+        let peer = message.extensions().get::<Peer>().cloned();
+        let peer = peer.ok_or_else(|| Failure::NoIdentity.into_status(RequestId::new()))?;
+        let engine = self.engine();
+        let request = Request::begin(peer, engine.timeout());
+        match self.requests.take(request.caller().clone()) {
+            Some(place) => Ok(Begun { engine, request, _place: place }),
+            None => Err(Failure::TooMany.into_status(request.id)),
         }
-        None => Err(Failure::NoIdentity.into_status(crate::request::RequestId::new())),
+    }
+
+    /// The same for what only callers with a rule may ask; `event` is what its refusal is recorded as.
+    fn begin_known<T>(&self, message: &GrpcRequest<T>, event: &'static str) -> Result<Begun, Status> {
+        let begun = self.begin(message)?;
+        match begun.engine.policy.knows(begun.request.caller()) {
+            true => Ok(begun),
+            false => Err(begun.engine.refuse(&begun.request, event, Failure::Denied)),
+        }
     }
 }
 
-/// Begins the request of an identified caller.
-fn begin<T>(engine: &Arc<Engine>, request: &GrpcRequest<T>) -> Result<Request, Status> {
-    let caller = request.extensions().get::<Caller>().copied();
-    let caller = caller.ok_or_else(|| Failure::NoIdentity.into_status(crate::request::RequestId::new()))?;
-    Ok(Request::begin(caller, engine.timeout()))
+/// A request under way.
+struct Begun {
+    engine: Arc<Engine>,
+    request: Request,
+    _place: Place<Caller>,
+}
+
+/// Refuses a connection of which nobody said whose it is, before a byte of the body is parsed.
+pub(crate) fn identify(message: GrpcRequest<()>) -> Result<GrpcRequest<()>, Status> {
+    match message.extensions().get::<Peer>() {
+        Some(_) => Ok(message),
+        None => Err(Failure::NoIdentity.into_status(RequestId::new())),
+    }
 }

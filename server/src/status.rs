@@ -40,6 +40,8 @@ pub enum Failure {
     },
     /// The audit log cannot be written, so no key is used.
     AuditDown,
+    /// The caller has as many requests under way as one may have.
+    TooMany,
     /// The request's own time is up.
     OutOfTime,
     /// A fault of this program.
@@ -58,6 +60,7 @@ impl Failure {
             Failure::Denied => "DENIED",
             Failure::Retired { .. } => "KEY_RETIRED",
             Failure::AuditDown => "AUDIT_DOWN",
+            Failure::TooMany => "TOO_MANY_REQUESTS",
             Failure::OutOfTime => "OUT_OF_TIME",
             Failure::Internal => "INTERNAL",
             Failure::Custody { error, .. } => match error {
@@ -79,7 +82,7 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         match self {
             Failure::Custody { error, .. } => error.is_transient(),
-            Failure::OutOfTime => true,
+            Failure::OutOfTime | Failure::TooMany => true,
             _ => false,
         }
     }
@@ -101,7 +104,7 @@ impl Failure {
                 Code::InvalidArgument,
                 "no key that this caller may use opens this packet; it was wrapped to another key or is damaged".into(),
             ),
-            Failure::NoIdentity => (Code::Unauthenticated, "the kernel does not say who is calling".into()),
+            Failure::NoIdentity => (Code::Unauthenticated, "the connection does not say who is calling".into()),
             Failure::Denied => (
                 Code::PermissionDenied,
                 "no rule allows this caller to do this with this key, or there is no such key; see [[allow]] in holdfastd's configuration"
@@ -114,6 +117,11 @@ impl Failure {
             Failure::AuditDown => (
                 Code::Unavailable,
                 "the audit log cannot be written, so no key is used; make room for it or mend it, then try again".into(),
+            ),
+            Failure::TooMany => (
+                Code::ResourceExhausted,
+                "this caller has too many requests under way; wait for some of them, or raise [limits] requests_per_caller"
+                    .into(),
             ),
             Failure::OutOfTime => (Code::DeadlineExceeded, "the request ran out of time; try again".into()),
             Failure::Internal => (Code::Internal, "a fault of holdfastd; its log has more".into()),
@@ -176,6 +184,7 @@ mod tests {
             (Failure::Denied, Code::PermissionDenied, "DENIED"),
             (Failure::Retired { alias: "images".into() }, Code::FailedPrecondition, "KEY_RETIRED"),
             (Failure::AuditDown, Code::Unavailable, "AUDIT_DOWN"),
+            (Failure::TooMany, Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
             (Failure::OutOfTime, Code::DeadlineExceeded, "OUT_OF_TIME"),
             (Failure::Internal, Code::Internal, "INTERNAL"),
             (custody(E::KeyNotFound), Code::FailedPrecondition, "KEY_NOT_FOUND"),

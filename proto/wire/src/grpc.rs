@@ -12,5 +12,8 @@ pub mod v1 {
     tonic::include_proto!("holdfast.v1");
 }
 
+/// Both services as gRPC reflection tells them: an encoded `google.protobuf.FileDescriptorSet`.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// Longest message either service takes or gives, in bytes (16 MiB).
 pub const MAX_MESSAGE_LEN: usize = 16 * 1024 * 1024;

@@ -19,7 +19,7 @@ use crate::{Custodian, Error, Health, KeyInfo, Requirement};
 pub type Connect = dyn Fn() -> Result<Box<dyn Custodian>, Error> + Send + Sync;
 
 /// How large a pool is and how patient.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Threads, each with its own connection.
     pub workers: usize,

@@ -1,8 +1,11 @@
 use super::*;
-use crate::caller::Caller;
+use crate::caller::{Caller, Peer};
 
 fn request(uid: u32) -> Request {
-    Request::begin(Caller { uid, gid: 1, pid: Some(2) }, Duration::from_secs(5))
+    Request::begin(
+        Peer { caller: Caller::Unix { uid, gid: 1 }, pid: Some(2), address: None },
+        Duration::from_secs(5),
+    )
 }
 
 fn record(labels: &Labels) -> Record<'_> {
@@ -105,4 +108,25 @@ async fn a_caller_refused_over_and_over_is_counted() {
     assert!(lines.len() < 50, "{} lines", lines.len());
     let counted: u64 = lines.iter().map(|line| 1 + line["suppressed"].as_u64().unwrap_or(0)).sum();
     assert_eq!(counted, 501);
+}
+
+#[tokio::test]
+async fn after_a_rotation_records_go_into_the_new_file_and_none_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let audit = Audit::open(&path).unwrap();
+    let labels = Labels::default();
+    let _receipt = audit.append(&request(1), &record(&labels)).await.unwrap();
+    let rotated = dir.path().join("audit.jsonl.1");
+    std::fs::rename(&path, &rotated).unwrap();
+    let _receipt = audit.append(&request(2), &record(&labels)).await.unwrap();
+    audit.reopen(&path).await.unwrap();
+    let _receipt = audit.append(&request(3), &record(&labels)).await.unwrap();
+    assert_eq!((lines(&rotated).len(), lines(&path).len()), (2, 1));
+    // The same file again, and one that cannot be: what is open stays in use.
+    audit.reopen(&path).await.unwrap();
+    assert!(audit.reopen(Path::new("/nonexistent/audit.jsonl")).await.is_err());
+    let _receipt = audit.append(&request(4), &record(&labels)).await.unwrap();
+    assert_eq!(lines(&path).len(), 2);
+    assert!(Audit::open(&path).is_err(), "still locked");
 }

@@ -4,6 +4,7 @@
 //! check` runs this same code. What a value may be is in `docs/configuration.md`, every option with its
 //! default in `holdfastd.full.toml`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ mod duration;
 mod read;
 mod reader;
 
+pub use crate::listen::TlsFiles;
 pub use reader::Fault;
 
 /// Where the file is when nobody says otherwise.
@@ -24,6 +26,8 @@ pub const DEFAULT_PATH: &str = "/etc/holdfast/holdfastd.toml";
 pub struct Config {
     /// `[listen]`
     pub listen: Listen,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[state] dir`: latches live here.
     pub state_dir: PathBuf,
     /// `[audit] file`
@@ -51,6 +55,30 @@ pub struct Listen {
     pub group: Option<u32>,
     /// How long one request may take; ocicrypt sends no deadline of its own.
     pub timeout: Duration,
+    /// `[listen.tcp]`
+    pub tcp: Option<TcpListen>,
+}
+
+/// `[listen.tcp]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpListen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Mutual TLS; `None` is plaintext, on loopback only.
+    pub tls: Option<TlsFiles>,
+}
+
+/// `[limits]`: what strangers and friends may have at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one caller.
+    pub connections_per_caller: usize,
+    /// Requests of one caller.
+    pub requests_per_caller: usize,
+    /// Requests on one connection.
+    pub streams_per_connection: u32,
 }
 
 /// `[log]`
@@ -72,7 +100,7 @@ pub struct Wrap {
 }
 
 /// `[[token]]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// Which token.
     pub uri: KeyUri,
@@ -115,12 +143,16 @@ pub struct Rule {
 }
 
 /// Whom a rule speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     /// A user id.
     User(u32),
     /// A primary group id.
     Group(u32),
+    /// A subject alternative name of a client certificate.
+    Tls(String),
+    /// Plaintext TCP from this machine.
+    Loopback,
 }
 
 /// What a rule allows.

@@ -1,6 +1,7 @@
 //! From TOML to [`Config`]: one function a section.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use toml::de::DeTable;
 use crate::backends;
 
 use super::reader::{At, Fault, Faults, Section};
-use super::{Action, Config, Key, Listen, Log, Rule, Token, Who, Wrap, duration};
+use super::{
+    Action, Config, Key, Limits, Listen, Log, Rule, TcpListen, TlsFiles, Token, Who, Wrap, duration,
+};
 
 pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     let faults = Faults::new(text);
@@ -25,6 +28,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     let mut root = Section::new("the file", table.into_inner(), span.start..span.start, &faults);
 
     let listen = listen(&mut root);
+    let limits = limits(&mut root);
     let state_dir = one_path(&mut root, "state", "[state]", "dir", "/var/lib/holdfast");
     let audit_file = one_path(&mut root, "audit", "[audit]", "file", "/var/log/holdfast/audit.jsonl");
     let log = log(&mut root);
@@ -45,7 +49,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     let keys = keys.into_iter().map(|at| at.value).collect();
     match faults.into_sorted() {
         faults if faults.is_empty() => {
-            Ok(Config { listen, state_dir, audit_file, log, wrap, tokens, keys, rules })
+            Ok(Config { listen, limits, state_dir, audit_file, log, wrap, tokens, keys, rules })
         }
         faults => Err(faults),
     }
@@ -63,6 +67,7 @@ fn listen(root: &mut Section<'_, '_>) -> Listen {
         mode: 0o660,
         group: None,
         timeout: Duration::from_secs(10),
+        tcp: None,
     };
     let Some(mut section) = root.table("listen", "[listen]", "a table: [listen]") else {
         return listen;
@@ -89,8 +94,71 @@ fn listen(root: &mut Section<'_, '_>) -> Listen {
         }
     }
     listen.timeout = timeout(&mut section, listen.timeout);
+    listen.tcp = section.table("tcp", "[listen.tcp]", "a table: [listen.tcp]").and_then(tcp);
     section.finish();
     listen
+}
+
+fn tcp(mut section: Section<'_, '_>) -> Option<TcpListen> {
+    let span = section.span();
+    let has_address = section.has("address");
+    let address = section.string("address").and_then(|text| {
+        let read = text.value.parse::<SocketAddr>().ok();
+        if read.is_none() {
+            section.fault(text.span, "address must be an IP address and a port, like \"0.0.0.0:7443\"");
+        }
+        read
+    });
+    let given = ["cert", "key", "client_ca"].map(|key| section.has(key));
+    let files = [
+        absolute_path(&mut section, "cert"),
+        absolute_path(&mut section, "key"),
+        absolute_path(&mut section, "client_ca"),
+    ];
+    let plaintext = section.boolean("plaintext", false);
+    if !has_address {
+        section.fault(span.clone(), "[listen.tcp] needs address, an IP address and a port");
+    }
+    match (plaintext, given) {
+        (true, [false, false, false]) => {
+            if address.is_some_and(|address| !address.ip().is_loopback()) {
+                section.fault(span, "plaintext is for loopback addresses only; give cert, key and client_ca");
+            }
+        }
+        (true, _) => section.fault(span, "[listen.tcp] is either plaintext or has cert, key and client_ca"),
+        (false, [true, true, true]) => {}
+        (false, _) => section.fault(span, "[listen.tcp] needs cert, key and client_ca"),
+    }
+    section.finish();
+    let address = address?;
+    match files {
+        _ if plaintext => Some(TcpListen { address, tls: None }),
+        [Some(cert), Some(key), Some(client_ca)] => {
+            Some(TcpListen { address, tls: Some(TlsFiles { cert, key, client_ca }) })
+        }
+        _ => None,
+    }
+}
+
+fn limits(root: &mut Section<'_, '_>) -> Limits {
+    let mut limits = Limits {
+        connections: 4096,
+        connections_per_caller: 2048,
+        requests_per_caller: 2048,
+        streams_per_connection: 256,
+    };
+    let Some(mut section) = root.table("limits", "[limits]", "a table: [limits]") else { return limits };
+    let mut count = |key, default: usize| {
+        let default = u32::try_from(default).unwrap_or(u32::MAX);
+        section.number(key, 1..100_000, default) as usize
+    };
+    limits.connections = count("connections", limits.connections);
+    limits.connections_per_caller = count("connections_per_caller", limits.connections_per_caller);
+    limits.requests_per_caller = count("requests_per_caller", limits.requests_per_caller);
+    limits.streams_per_connection =
+        section.number("streams_per_connection", 1..10_000, limits.streams_per_connection);
+    section.finish();
+    limits
 }
 
 fn log(root: &mut Section<'_, '_>) -> Log {
@@ -154,7 +222,7 @@ fn token(mut section: Section<'_, '_>) -> At<Declared> {
     let module = absolute_path(&mut section, "module");
     let pin = pin(&mut section);
     let workers = section.number("workers", 1..64, 4);
-    let queue = section.number("queue", 0..4096, 64);
+    let queue = section.number("queue", 0..65536, 1024);
     let timeout = timeout(&mut section, Duration::from_secs(5));
     if let Some(uri) = &uri {
         let scheme = uri.value.scheme();
@@ -301,10 +369,14 @@ fn rule(mut section: Section<'_, '_>, aliases: &BTreeSet<String>) -> Option<Rule
         }
         id.map(Who::Group)
     });
-    let who = match (user, group) {
-        (Some(who), None) | (None, Some(who)) => who,
+    let tls = section.string("tls").map(|name| Some(Who::Tls(name.value)));
+    let loopback = section.boolean("loopback", false).then_some(Some(Who::Loopback));
+    let mut named = [user, group, tls, loopback].into_iter().flatten();
+    let who = match (named.next(), named.next()) {
+        (Some(who), None) => who,
         _ => {
-            section.fault(section.span(), "[[allow]] names exactly one of user and group");
+            section
+                .fault(section.span(), "[[allow]] names exactly one of user, group, tls and loopback = true");
             None
         }
     };

@@ -50,8 +50,18 @@ fn the_full_file_parses_and_shows_the_defaults() {
 fn the_full_file_shows_every_option() {
     // Each section lists what it has when it meets what it has not.
     let full = include_str!("../../holdfastd.full.toml");
+    // What stands in a comment beside the one that is shown, or as a section of its own.
+    let alternatives = [
+        ("[[allow]]", "group"),
+        ("[[allow]]", "tls"),
+        ("[[allow]]", "loopback"),
+        ("[listen]", "tcp"),
+        ("[listen.tcp]", "plaintext"),
+    ];
     for (section, table) in [
         ("[listen]", "[listen]\nx = 1"),
+        ("[listen.tcp]", "[listen.tcp]\nx = 1"),
+        ("[limits]", "[limits]\nx = 1"),
         ("[state]", "[state]\nx = 1"),
         ("[audit]", "[audit]\nx = 1"),
         ("[log]", "[log]\nx = 1"),
@@ -62,7 +72,7 @@ fn the_full_file_shows_every_option() {
     ] {
         let unknown = faults(table).into_iter().find(|(_, what)| what.contains("unknown key")).unwrap().1;
         let (_, options) = unknown.split_once("it has: ").unwrap();
-        for option in options.split(", ").filter(|option| (section, *option) != ("[[allow]]", "group")) {
+        for option in options.split(", ").filter(|option| !alternatives.contains(&(section, *option))) {
             assert!(full.contains(&format!("\n{option} = ")), "{section} {option} is not in the full file");
         }
     }
@@ -75,7 +85,9 @@ fn all_faults_are_told_at_once_with_their_lines() {
     let found = faults(text);
     let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [2, 3, 5, 6, 7], "{found:#?}");
-    assert!(found[1].1.contains("unknown key \"socket\" in [listen]; it has: unix, mode, group, timeout"));
+    assert!(
+        found[1].1.contains("unknown key \"socket\" in [listen]; it has: unix, mode, group, timeout, tcp")
+    );
 }
 
 #[test]
@@ -92,7 +104,7 @@ fn each_fault_says_what_to_do() {
         ("object=images", "type=private", 8, "must say which key"),
         ("uri = \"pkcs11:token=prod;", "uri = \"pkcs11:token=test;", 8, "no [[token]] matches"),
         ("user = \"root\"", "user = \"nobody-of-that-name\"", 10, "no user"),
-        ("user = \"root\"", "", 9, "exactly one of user and group"),
+        ("user = \"root\"", "", 9, "exactly one of user, group, tls and loopback"),
         ("[\"unwrap\"]", "[\"decrypt\"]", 11, "wrap or unwrap"),
         ("[\"unwrap\"]", "[]", 9, "needs to"),
         ("keys = [\"images\"]", "keys = [\"image\"]", 12, "no [[key]]"),
@@ -131,4 +143,24 @@ fn what_is_not_toml_has_a_line_too() {
     let found = faults("[listen\nunix = ");
     assert!(found.iter().all(|(_, what)| !what.is_empty()), "{found:?}");
     assert_eq!(found[0].0, 1);
+}
+
+#[test]
+fn tcp_is_mutual_tls_or_plaintext_on_loopback() {
+    let tcp = |lines: &str| Config::parse(&format!("[listen.tcp]\n{lines}\n{MINIMAL}"));
+    let tls = "address = \"0.0.0.0:7443\"\ncert = \"/c\"\nkey = \"/k\"\nclient_ca = \"/ca\"";
+    assert!(tcp(tls).unwrap().listen.tcp.unwrap().tls.is_some());
+    let plain = "address = \"127.0.0.1:7443\"\nplaintext = true";
+    assert!(tcp(plain).unwrap().listen.tcp.unwrap().tls.is_none());
+    for (lines, says) in [
+        ("address = \"0.0.0.0:7443\"\nplaintext = true", "loopback addresses only"),
+        ("address = \"127.0.0.1:7443\"", "needs cert, key and client_ca"),
+        ("address = \"127.0.0.1:7443\"\ncert = \"/c\"", "needs cert, key and client_ca"),
+        ("address = \"127.0.0.1:7443\"\ncert = \"/c\"\nplaintext = true", "either plaintext or has cert"),
+        ("address = \"localhost\"\nplaintext = true", "an IP address and a port"),
+        ("plaintext = true", "needs address"),
+    ] {
+        let found = tcp(lines).unwrap_err();
+        assert!(found.len() == 1 && found[0].what.contains(says), "{lines}: {found:?}");
+    }
 }

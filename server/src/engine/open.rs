@@ -87,7 +87,7 @@ impl Engine {
                 return None;
             }
             let named = (candidate.key, candidate.alias);
-            let grant = self.policy.admit(&request.caller, Action::Unwrap, named, jwe.labels())?;
+            let grant = self.policy.admit(request.caller(), Action::Unwrap, named, jwe.labels())?;
             trail.token_calls += 1;
             let opened = self.keyring.open(grant, candidate.sealed, request.deadline).await;
             let failure = match opened {
@@ -137,7 +137,7 @@ impl Engine {
         let mut admitted = Vec::new();
         for (index, key) in self.keyring.keys() {
             let named = (index, key.alias.as_str());
-            if self.policy.admit(&request.caller, Action::Unwrap, named, jwe.labels()).is_none() {
+            if self.policy.admit(request.caller(), Action::Unwrap, named, jwe.labels()).is_none() {
                 continue;
             }
             match self.keyring.facts(index, request.deadline).await {

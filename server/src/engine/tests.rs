@@ -9,11 +9,20 @@ use holdfast_wire::{Algorithm, Curve, OptsData, PublicKey, Secret};
 use tonic::Code;
 
 use super::*;
-use crate::caller::Caller;
-use crate::config::{Action, Config, Key, Listen, Log, Rule, Token, Who, Wrap};
+use crate::caller::{Caller, Peer};
+use crate::config::{Action, Config, Key, Limits, Listen, Log, Rule, Token, Who, Wrap};
 
-const ALICE: Caller = Caller { uid: 1001, gid: 1001, pid: None };
-const BOB: Caller = Caller { uid: 1002, gid: 1002, pid: None };
+#[derive(Clone, Copy)]
+struct User(u32);
+
+const ALICE: User = User(1001);
+const BOB: User = User(1002);
+
+impl From<User> for Peer {
+    fn from(User(uid): User) -> Peer {
+        Peer { caller: Caller::Unix { uid, gid: uid }, pid: None, address: None }
+    }
+}
 
 /// A daemon's engine over a token in memory. Alice may do everything with every key, Bob nothing.
 struct House {
@@ -35,12 +44,12 @@ fn plan() -> Plan {
     Plan { token: FakeToken::new(), keys: Vec::new(), rules: Vec::new(), audit_file: None, workers: 1 }
 }
 
-fn rule(who: Caller, to: &[Action], alias: &str, labels: &[(&str, &str)]) -> Rule {
+fn rule(who: User, to: &[Action], alias: &str, labels: &[(&str, &str)]) -> Rule {
     let mut wanted = Labels::default();
     for (name, value) in labels {
         wanted.insert(name, value).unwrap();
     }
-    Rule { who: Who::User(who.uid), to: to.to_vec(), keys: vec![alias.into()], labels: wanted }
+    Rule { who: Who::User(who.0), to: to.to_vec(), keys: vec![alias.into()], labels: wanted }
 }
 
 fn uri(object: &str) -> String {
@@ -67,7 +76,19 @@ impl Plan {
             requirement: Requirement::default(),
         });
         let config = Config {
-            listen: Listen { unix: PathBuf::new(), mode: 0, group: None, timeout: Duration::from_secs(5) },
+            listen: Listen {
+                unix: PathBuf::new(),
+                mode: 0,
+                group: None,
+                timeout: Duration::from_secs(5),
+                tcp: None,
+            },
+            limits: Limits {
+                connections: 1,
+                connections_per_caller: 1,
+                requests_per_caller: 1,
+                streams_per_connection: 1,
+            },
             state_dir: dir.path().to_owned(),
             audit_file: audit_file.clone(),
             log: Log { json: false, level: "info".into() },
@@ -82,11 +103,11 @@ impl Plan {
             rules: self.rules,
         };
         let token = self.token.clone();
-        let keyring = Keyring::start(&config, |_| {
+        let connect = |_: &Token| -> Arc<holdfast_custody::Connect> {
             let token = token.clone();
             Arc::new(move || token.connect())
-        })
-        .unwrap();
+        };
+        let keyring = Keyring::start(&config, connect, None).unwrap();
         let audit = Audit::open(&audit_file).unwrap();
         let engine = Arc::new(Engine::new(&config, keyring, audit));
         House { token: self.token, engine, audit_file, _dir: dir }
@@ -94,23 +115,23 @@ impl Plan {
 }
 
 impl House {
-    async fn unwrap(&self, who: Caller, packet: &[u8]) -> Result<Unwrapped, Status> {
+    async fn unwrap(&self, who: User, packet: &[u8]) -> Result<Unwrapped, Status> {
         self.unwrap_all(who, vec![jwe_packet(packet)]).await
     }
 
-    async fn unwrap_all(&self, who: Caller, packets: Vec<Packet>) -> Result<Unwrapped, Status> {
-        let request = Request::begin(who, self.engine.timeout());
+    async fn unwrap_all(&self, who: User, packets: Vec<Packet>) -> Result<Unwrapped, Status> {
+        let request = Request::begin(who.into(), self.engine.timeout());
         self.engine.clone().unwrap(request, packets).await
     }
 
-    async fn refused(&self, who: Caller, packet: &[u8]) -> (Code, String) {
+    async fn refused(&self, who: User, packet: &[u8]) -> (Code, String) {
         let status = self.unwrap(who, packet).await.err().expect("refused");
         (status.code(), without_id(status.message()))
     }
 
-    async fn wrap(&self, who: Caller, parameter: &str) -> Result<Vec<u8>, Status> {
+    async fn wrap(&self, who: User, parameter: &str) -> Result<Vec<u8>, Status> {
         let asked = WrapRequest::parse(wrap_body(parameter).as_bytes()).unwrap();
-        self.engine.clone().wrap(Request::begin(who, self.engine.timeout()), asked).await
+        self.engine.clone().wrap(Request::begin(who.into(), self.engine.timeout()), asked).await
     }
 
     fn records(&self) -> Vec<serde_json::Value> {
@@ -167,7 +188,7 @@ async fn what_was_sealed_is_answered_and_recorded() {
     assert_eq!(records.len(), 1);
     let record = &records[0];
     assert_eq!((record["event"].as_str(), record["outcome"].as_str()), (Some("unwrap"), Some("released")));
-    assert_eq!(record["uid"], ALICE.uid);
+    assert_eq!(record["uid"], ALICE.0);
     assert_eq!(record["labels"]["env"], "prod");
     assert_eq!(record["token_calls"], 1);
     assert_eq!(record["kids"][0], holdfast_envelope::jwk::thumbprint(&key));
@@ -430,12 +451,12 @@ async fn a_hung_token_is_out_of_time_and_then_busy() {
     let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
     assert!(house.unwrap(ALICE, &packet).await.is_ok());
     house.token.set_fault(Some(Fault::Hangs));
-    let late = Request::begin(ALICE, Duration::from_millis(30));
+    let late = Request::begin(ALICE.into(), Duration::from_millis(30));
     let status = house.engine.clone().unwrap(late, vec![jwe_packet(&packet)]).await.err().unwrap();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let callers: Vec<_> = (0..8)
         .map(|_| {
-            let late = Request::begin(ALICE, Duration::from_millis(200));
+            let late = Request::begin(ALICE.into(), Duration::from_millis(200));
             tokio::spawn(house.engine.clone().unwrap(late, vec![jwe_packet(&packet)]))
         })
         .collect();

@@ -53,7 +53,7 @@ impl Engine {
         // Denied and unknown look the same, and whether an alias is retired is told only to those
         // who may wrap with it.
         let first = self.keyring.keys_of(alias).next().ok_or(Failure::Denied)?.0;
-        self.policy.admit(&request.caller, Action::Wrap, (first, alias), labels).ok_or(Failure::Denied)?;
+        self.policy.admit(request.caller(), Action::Wrap, (first, alias), labels).ok_or(Failure::Denied)?;
         let (index, _) = self
             .keyring
             .keys_of(alias)
@@ -61,7 +61,7 @@ impl Engine {
             .ok_or_else(|| Failure::Retired { alias: alias.to_owned() })?;
         let grant = self
             .policy
-            .admit(&request.caller, Action::Wrap, (index, alias), labels)
+            .admit(request.caller(), Action::Wrap, (index, alias), labels)
             .ok_or(Failure::Denied)?;
         let failed = |error| Failure::Custody { alias: alias.to_owned(), error };
         let facts = self.keyring.wrapping_key(grant, request.deadline).await.map_err(failed)?;

@@ -10,39 +10,33 @@ use holdfast_wire::keyprovider::{UnwrapRequest, WrapRequest, unwrap_response, wr
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::begin;
-use crate::engine::{Engine, Packet};
+use super::{Begun, Shared};
+use crate::engine::Packet;
 use crate::status::Failure;
 
-pub(crate) struct KeyProvider(pub(crate) Arc<Engine>);
+pub(crate) struct KeyProvider(pub(crate) Arc<Shared>);
 
 #[tonic::async_trait]
 impl KeyProviderService for KeyProvider {
     async fn wrap_key(&self, message: Request<Input>) -> Result<Response<Output>, Status> {
-        let request = begin(&self.0, &message)?;
+        let Begun { engine, request, _place } = self.0.begin_known(&message, "wrap")?;
         let body = Zeroizing::new(message.into_inner().key_provider_key_wrap_protocol_input);
-        if !self.0.policy.knows(&request.caller) {
-            return Err(self.0.refuse(&request, "wrap", Failure::Denied));
-        }
         let asked = WrapRequest::parse(&body)
-            .map_err(|what| self.0.refuse(&request, "wrap", Failure::Malformed(what)))?;
+            .map_err(|what| engine.refuse(&request, "wrap", Failure::Malformed(what)))?;
         warn_of_private_values(&request, asked.private_values);
-        let packet = self.0.clone().wrap(request, asked).await?;
+        let packet = engine.wrap(request, asked).await?;
         Ok(answer(wrap_response(&packet)))
     }
 
     async fn un_wrap_key(&self, message: Request<Input>) -> Result<Response<Output>, Status> {
-        let request = begin(&self.0, &message)?;
+        let Begun { engine, request, _place } = self.0.begin_known(&message, "unwrap")?;
         let body = Zeroizing::new(message.into_inner().key_provider_key_wrap_protocol_input);
-        if !self.0.policy.knows(&request.caller) {
-            return Err(self.0.refuse(&request, "unwrap", Failure::Denied));
-        }
         let asked = UnwrapRequest::parse(&body)
-            .map_err(|what| self.0.refuse(&request, "unwrap", Failure::Malformed(what)))?;
+            .map_err(|what| engine.refuse(&request, "unwrap", Failure::Malformed(what)))?;
         warn_of_private_values(&request, asked.private_values);
         // ocicrypt splits the annotation of one provider and calls once for each packet in it.
         let packet = Packet { scheme: "provider.".into(), data: asked.annotation };
-        let unwrapped = self.0.clone().unwrap(request, vec![packet]).await?;
+        let unwrapped = engine.unwrap(request, vec![packet]).await?;
         Ok(answer(unwrap_response(unwrapped.released.optsdata())))
     }
 }
@@ -56,7 +50,7 @@ fn answer(json: Vec<u8>) -> Response<Output> {
 fn warn_of_private_values(request: &crate::request::Request, count: usize) {
     if count > 0 {
         tracing::warn!(
-            request = %request.id, caller = %request.caller, count,
+            request = %request.id, caller = %request.caller(), count,
             "the caller sent private keys or passwords of its own along; they were neither used nor kept"
         );
     }

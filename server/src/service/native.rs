@@ -7,7 +7,7 @@ use holdfast_wire::grpc::v1;
 use holdfast_wire::grpc::v1::holdfast_server::Holdfast;
 use tonic::{Request, Response, Status};
 
-use super::begin;
+use super::{Begun, Shared};
 use crate::config::Action;
 use crate::engine::{Engine, Packet};
 use crate::keyring::Key;
@@ -17,7 +17,7 @@ use crate::status::{self, Failure};
 /// recipients were added.
 const MAX_PACKETS: usize = 16;
 
-pub(crate) struct Native(pub(crate) Arc<Engine>);
+pub(crate) struct Native(pub(crate) Arc<Shared>);
 
 #[tonic::async_trait]
 impl Holdfast for Native {
@@ -25,22 +25,20 @@ impl Holdfast for Native {
         &self,
         message: Request<v1::OpenPacketRequest>,
     ) -> Result<Response<v1::OpenPacketResponse>, Status> {
-        let request = begin(&self.0, &message)?;
+        let Begun { engine, request, _place } = self.0.begin_known(&message, "unwrap")?;
         let packets = message.into_inner().packets;
-        if !self.0.policy.knows(&request.caller) {
-            return Err(self.0.refuse(&request, "unwrap", Failure::Denied));
-        }
         if packets.is_empty() || packets.len() > MAX_PACKETS {
             let what = Malformed::new(format!("{} packets; 1 to {MAX_PACKETS} are taken", packets.len()));
-            return Err(self.0.refuse(&request, "unwrap", Failure::Malformed(what)));
+            return Err(engine.refuse(&request, "unwrap", Failure::Malformed(what)));
         }
         let packets =
             packets.into_iter().map(|packet| Packet { scheme: packet.scheme, data: packet.data }).collect();
-        let unwrapped = self.0.clone().unwrap(request, packets).await?;
+        let id = request.id;
+        let unwrapped = engine.unwrap(request, packets).await?;
         Ok(Response::new(v1::OpenPacketResponse {
             optsdata: unwrapped.released.optsdata().raw().expose().to_vec(),
             alias: unwrapped.alias,
-            request_id: request.id.to_string(),
+            request_id: id.to_string(),
         }))
     }
 
@@ -48,12 +46,12 @@ impl Holdfast for Native {
         &self,
         message: Request<v1::ListKeysRequest>,
     ) -> Result<Response<v1::ListKeysResponse>, Status> {
-        let request = begin(&self.0, &message)?;
+        let Begun { engine, request, _place } = self.0.begin(&message)?;
         let mut keys = Vec::new();
-        for (index, key) in self.0.keyring.keys() {
-            let permissions = self.0.policy.permissions(&request.caller, &key.alias);
+        for (index, key) in engine.keyring.keys() {
+            let permissions = engine.policy.permissions(request.caller(), &key.alias);
             if !permissions.is_empty() {
-                keys.push(describe(&self.0, &request, (index, key), &permissions).await);
+                keys.push(describe(&engine, &request, (index, key), &permissions).await);
             }
         }
         Ok(Response::new(v1::ListKeysResponse { keys }))
@@ -63,17 +61,17 @@ impl Holdfast for Native {
         &self,
         message: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let request = begin(&self.0, &message)?;
+        let Begun { engine, request, _place } = self.0.begin(&message)?;
         let mut answer = v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: self.0.uptime().as_secs(),
-            caller: request.caller.with_name(),
-            known: self.0.policy.knows(&request.caller),
+            caller: request.caller().with_name(),
+            known: engine.policy.knows(request.caller()),
             ..v1::GetStatusResponse::default()
         };
         if answer.known {
-            answer.tokens = tokens(&self.0, &request);
-            answer.audit_trouble = match self.0.audit.is_down() {
+            answer.tokens = tokens(&engine, &request);
+            answer.audit_trouble = match engine.audit.is_down() {
                 true => "the audit log cannot be written, so no key is used".into(),
                 false => String::new(),
             };
@@ -122,7 +120,7 @@ fn tokens(engine: &Engine, request: &crate::request::Request) -> Vec<v1::Token> 
                 .keyring
                 .keys()
                 .filter(|(_, key)| key.token() == index)
-                .filter(|(_, key)| !engine.policy.permissions(&request.caller, &key.alias).is_empty())
+                .filter(|(_, key)| !engine.policy.permissions(request.caller(), &key.alias).is_empty())
                 .map(|(_, key)| key.alias.as_str())
                 .collect();
             aliases.dedup();
@@ -133,7 +131,7 @@ fn tokens(engine: &Engine, request: &crate::request::Request) -> Vec<v1::Token> 
             let usage = token.usage();
             let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
             Some(v1::Token {
-                name: format!("{} token of {}", token.uri.scheme().name(), aliases.join(", ")),
+                name: format!("{} token of {}", token.uri().scheme().name(), aliases.join(", ")),
                 serving: trouble.is_none(),
                 trouble: trouble.map_or_else(String::new, |error| status::explain(&error).1.to_owned()),
                 workers: count(usage.workers),

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn at(path: PathBuf) -> Listen {
-        Listen { unix: path, mode: 0o600, group: None, timeout: Duration::from_secs(1) }
+        Listen { unix: path, mode: 0o600, group: None, timeout: Duration::from_secs(1), tcp: None }
     }
 
     #[tokio::test]
