@@ -97,6 +97,11 @@ impl House {
         self
     }
 
+    /// Lines in `[[token]]`, of a house whose daemon may be running.
+    pub fn set_token_options(&mut self, lines: &str) {
+        self.token_options = lines.into();
+    }
+
     /// Another PIN file than the right one.
     pub fn pin_file(mut self, path: PathBuf) -> House {
         self.pin_file = path;
@@ -234,6 +239,11 @@ impl Daemon {
     /// SIGKILL.
     pub fn kill(mut self) {
         self.process.kill().expect("an end");
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.process.signal(rustix::process::Signal::HUP).expect("a running daemon");
     }
 
     /// Its process id.

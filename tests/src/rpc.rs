@@ -39,6 +39,11 @@ pub async fn send_unwrap(channel: Channel, body: Vec<u8>) -> Result<Vec<u8>, Sta
 
 /// WrapKey with these parameters under the provider's name.
 pub async fn wrap_key(socket: &Path, parameters: &[&str], optsdata: &[u8]) -> Result<Vec<u8>, Status> {
+    wrap_on(connect(socket).await, parameters, optsdata).await
+}
+
+/// The same over a connection that is there.
+pub async fn wrap_on(channel: Channel, parameters: &[&str], optsdata: &[u8]) -> Result<Vec<u8>, Status> {
     let parameters: Vec<String> =
         parameters.iter().map(|one| format!("\"{}\"", STANDARD.encode(one))).collect();
     let body = format!(
@@ -46,7 +51,7 @@ pub async fn wrap_key(socket: &Path, parameters: &[&str], optsdata: &[u8]) -> Re
         parameters.join(","),
         STANDARD.encode(optsdata)
     );
-    send_wrap(connect(socket).await, body.into_bytes()).await
+    send_wrap(channel, body.into_bytes()).await
 }
 
 /// WrapKey with any body.

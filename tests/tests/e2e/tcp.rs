@@ -1,0 +1,221 @@
+//! TCP: mutual TLS, whose caller is the certificate's names, and plaintext on loopback.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use holdfast_e2e::house::{House, file};
+use holdfast_e2e::{must, must_fail, rpc};
+use holdfast_wire::{OptsData, Secret};
+use hsm_sim::KeyKind;
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+fn optsdata() -> OptsData {
+    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
+}
+
+/// A certificate authority in files, made by openssl.
+struct Authority {
+    dir: PathBuf,
+}
+
+impl Authority {
+    fn new(dir: &Path, name: &str) -> Authority {
+        let dir = dir.join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let subject = format!("/CN={name}");
+        must(
+            openssl()
+                .args([
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-days",
+                    "2",
+                ])
+                .args(["-subj", &subject, "-keyout"])
+                .arg(dir.join("ca.key"))
+                .arg("-out")
+                .arg(dir.join("ca.pem")),
+        );
+        Authority { dir }
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// A certificate and key with these subject alternative names; days may be negative.
+    fn issue(&self, name: &str, names: &str) -> (PathBuf, PathBuf) {
+        let [key, request, certificate] =
+            ["key", "csr", "pem"].map(|kind| self.dir.join(format!("{name}.{kind}")));
+        let subject = format!("/CN={name}");
+        must(
+            openssl()
+                .args([
+                    "req",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-subj",
+                    &subject,
+                ])
+                .arg("-keyout")
+                .arg(&key)
+                .arg("-out")
+                .arg(&request),
+        );
+        let extensions = match names {
+            "" => "basicConstraints=CA:FALSE\n".to_owned(),
+            names => format!("subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n"),
+        };
+        let extensions = file(&self.dir, "extensions", extensions);
+        must(
+            openssl()
+                .args(["x509", "-req", "-days", "2", "-CAcreateserial", "-in"])
+                .arg(&request)
+                .arg("-CA")
+                .arg(self.certificate())
+                .arg("-CAkey")
+                .arg(self.dir.join("ca.key"))
+                .arg("-extfile")
+                .arg(extensions)
+                .arg("-out")
+                .arg(&certificate),
+        );
+        (certificate, key)
+    }
+}
+
+fn openssl() -> Command {
+    hsm_sim::command("openssl", "openssl").unwrap()
+}
+
+/// A house with a TLS listener on a free port, its server's authority and the clients'.
+fn tls_house(rule: &str) -> (House, Authority, Authority, u16) {
+    let mut house = House::new();
+    house.hsm.generate(&house.token, "images", &[1], KeyKind::EcP256).unwrap();
+    house.configure("images", "images", "");
+    house.allow(&format!("{rule}\nto = [\"wrap\", \"unwrap\"]\nkeys = [\"images\"]"));
+    let servers = Authority::new(house.dir.path(), "servers");
+    let clients = Authority::new(house.dir.path(), "clients");
+    let (cert, key) = servers.issue("server", "DNS:localhost,IP:127.0.0.1");
+    let port = free_port();
+    let section = format!(
+        "[listen.tcp]\naddress = \"127.0.0.1:{port}\"\ncert = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\n",
+        cert.display(),
+        key.display(),
+        clients.certificate().display()
+    );
+    (house.section(&section), servers, clients, port)
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn tls(port: u16, servers: &Authority, client: Option<&(PathBuf, PathBuf)>) -> Result<Channel, String> {
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    let mut config = ClientTlsConfig::new()
+        .domain_name("localhost")
+        .ca_certificate(Certificate::from_pem(read(&servers.certificate())));
+    if let Some((cert, key)) = client {
+        config = config.identity(Identity::from_pem(read(cert), read(key)));
+    }
+    let endpoint =
+        Endpoint::try_from(format!("https://127.0.0.1:{port}")).unwrap().tls_config(config).unwrap();
+    endpoint.connect().await.map_err(|error| format!("{error:?}"))
+}
+
+async fn wrap(channel: Channel) -> Result<Vec<u8>, tonic::Status> {
+    rpc::wrap_on(channel, &["images"], optsdata().raw().expose()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_the_names_in_its_certificate() {
+    let (house, servers, clients, port) = tls_house("tls = \"spiffe://holdfast/node-1\"");
+    let node = clients.issue("node-1", "DNS:node-1.example,URI:spiffe://holdfast/node-1");
+    let other = clients.issue("node-2", "DNS:node-2.example");
+    let _daemon = house.start();
+    let packet = wrap(tls(port, &servers, Some(&node)).await.unwrap()).await.unwrap();
+    let answer = rpc::unwrap_on(tls(port, &servers, Some(&node)).await.unwrap(), &packet).await.unwrap();
+    assert_eq!(answer, optsdata().raw().expose());
+    let status = wrap(tls(port, &servers, Some(&other)).await.unwrap()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let records = house.audit();
+    assert_eq!(records[0]["tls"], serde_json::json!(["node-1.example", "spiffe://holdfast/node-1"]));
+    assert!(records[0]["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(records.last().unwrap()["tls"][0], "node-2.example");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_certificate_of_our_authority_is_not_let_in() {
+    let (house, servers, clients, port) = tls_house("tls = \"node-1.example\"");
+    let foreign = Authority::new(house.dir.path(), "foreign").issue("node-1", "DNS:node-1.example");
+    let nameless = clients.issue("node-1", "");
+    let daemon = house.start();
+    for client in [None, Some(&foreign), Some(&nameless)] {
+        // TLS 1.3 tells a client of its bad certificate with the first answer, not in the handshake.
+        if let Ok(channel) = tls(port, &servers, client).await {
+            assert!(wrap(channel).await.is_err());
+        }
+    }
+    assert!(house.audit().is_empty());
+    assert_eq!(daemon.log().matches("TLS handshake failed").count(), 3, "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_certificates_are_used_for_the_next_connection() {
+    let (house, servers, clients, port) = tls_house("tls = \"node-1.example\"");
+    let node = clients.issue("node-1", "DNS:node-1.example");
+    let _daemon = house.start();
+    let kept = tls(port, &servers, Some(&node)).await.unwrap();
+    wrap(kept.clone()).await.unwrap();
+    let renewed = Authority::new(house.dir.path(), "renewed");
+    let (cert, key) = renewed.issue("server", "DNS:localhost");
+    // A half-written pair must not take the service down.
+    std::fs::copy(&cert, servers.dir.join("server.pem")).unwrap();
+    assert!(tls(port, &servers, Some(&node)).await.is_ok(), "the old pair stays in use");
+    std::fs::copy(&key, servers.dir.join("server.key")).unwrap();
+    assert!(tls(port, &servers, Some(&node)).await.is_err(), "the old authority");
+    wrap(tls(port, &renewed, Some(&node)).await.unwrap()).await.unwrap();
+    wrap(kept).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plaintext_on_loopback_matches_only_a_rule_that_names_it() {
+    for (rule, let_in) in [("loopback = true", true), ("user = 0", false)] {
+        let mut house = House::new();
+        house.hsm.generate(&house.token, "images", &[1], KeyKind::EcP256).unwrap();
+        house.configure("images", "images", "");
+        house.allow(&format!("{rule}\nto = [\"wrap\"]\nkeys = [\"images\"]"));
+        let port = free_port();
+        let house =
+            house.section(&format!("[listen.tcp]\naddress = \"127.0.0.1:{port}\"\nplaintext = true\n"));
+        let _daemon = house.start();
+        let endpoint = Endpoint::try_from(format!("http://127.0.0.1:{port}")).unwrap();
+        let answer = wrap(endpoint.connect().await.unwrap()).await;
+        assert_eq!(answer.is_ok(), let_in, "{rule}: {answer:?}");
+        if let_in {
+            assert_eq!(house.audit()[0]["loopback"], true);
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_and_tls_files_that_are_not_there_are_told() {
+    let (house, servers, _clients, port) = tls_house("tls = \"x\"");
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let said = must_fail(&mut house.holdfastd());
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
+    drop(taken);
+    std::fs::remove_file(servers.dir.join("server.key")).unwrap();
+    let said = must_fail(&mut house.holdfastd());
+    assert!(said.contains("server.key"), "{said}");
+}
