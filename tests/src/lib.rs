@@ -21,6 +21,15 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Asks until the answer is yes, for at most [`house::PATIENCE`]; between two questions others may run.
+pub async fn eventually(what: &str, mut asked: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + house::PATIENCE;
+    while !asked().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what}: not within {:?}", house::PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// Runs a command that must succeed, and gives its standard output.
 pub fn must(command: &mut Command) -> String {
     let output = run(command);

@@ -1,10 +1,9 @@
 //! The audit log when its disk is full, and when the daemon is killed.
 
 use std::process::Command;
-use std::time::Duration;
 
 use holdfast_e2e::house::{House, file, me};
-use holdfast_e2e::rpc;
+use holdfast_e2e::{eventually, rpc};
 use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
@@ -62,20 +61,13 @@ async fn a_full_disk_stops_requests_until_it_has_room_and_nothing_is_torn() {
     assert_eq!(again.code(), Code::Unavailable);
 
     std::fs::write(&pipe, "make room\n").unwrap();
-    while rpc::unwrap_key(&house.socket(), &packet).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("room", async || rpc::unwrap_key(&house.socket(), &packet).await.is_ok()).await;
     answered += 1;
     std::fs::write(&pipe, "show\n").unwrap();
-    let lines = loop {
-        let text = std::fs::read_to_string(&seen).unwrap_or_default();
-        if text.ends_with('\n') {
-            break text;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let shown = || std::fs::read_to_string(&seen).unwrap_or_default();
+    eventually("the log", async || shown().ends_with('\n')).await;
     let records: Vec<serde_json::Value> =
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        shown().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |outcome: &str| records.iter().filter(|record| record["outcome"] == outcome).count();
     assert_eq!(count("released") + count("wrapped"), answered);
     assert_eq!(records.iter().filter(|record| record["event"] == "audit-resumed").count(), 1);
@@ -103,9 +95,7 @@ async fn every_answered_request_has_its_record_when_the_daemon_is_killed_under_l
             })
             .collect();
         // Killed at another moment each time, once it is busy.
-        while records(&house) < answered + 20 + 7 * round {
-            tokio::task::yield_now().await;
-        }
+        eventually("load", async || records(&house) >= answered + 20 + 7 * round).await;
         daemon.kill();
         for caller in callers {
             answered += caller.await.unwrap();

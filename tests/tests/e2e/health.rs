@@ -1,7 +1,7 @@
 //! gRPC health says what can be used.
 
 use holdfast_e2e::house::{House, me};
-use holdfast_e2e::rpc;
+use holdfast_e2e::{eventually, rpc};
 use hsm_sim::KeyKind;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -18,9 +18,7 @@ async fn status(house: &House, service: &str) -> ServingStatus {
 }
 
 async fn becomes(house: &House, service: &str, wanted: ServingStatus) {
-    while status(house, service).await != wanted {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually(service, async || status(house, service).await == wanted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

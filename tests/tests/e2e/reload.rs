@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_e2e::house::{Daemon, House, file, me};
-use holdfast_e2e::rpc;
+use holdfast_e2e::{eventually, rpc};
 use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
@@ -23,9 +23,7 @@ async fn reload(daemon: &Daemon) {
         |log: &str| log.matches("configuration reloaded").count() + log.matches("NOT reloaded").count();
     let before = said(&daemon.log());
     daemon.hang_up();
-    while said(&daemon.log()) == before {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    eventually("a reload", async || said(&daemon.log()) > before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,14 +109,20 @@ async fn a_reload_has_a_refused_pin_tried_once_more() {
     let house = house.pin_file(wrong);
     let daemon = house.start();
     assert_eq!(wrap(&house, "images").await.unwrap_err().code(), Code::FailedPrecondition);
-    // Set right outside: the same PIN is now the token's.
-    let mut change = hsm_sim::command("pkcs11-tool", "opensc").unwrap();
-    change.arg("--module").arg(house.hsm.module()).args(["--token-label", "prod", "--login", "--change-pin"]);
-    change.args(["--pin", house.token.pin(), "--new-pin", "00000000"]).envs(house.hsm.env());
-    holdfast_e2e::must(&mut change);
-    assert_eq!(wrap(&house, "images").await.unwrap_err().code(), Code::FailedPrecondition, "latched");
+    let latch = || {
+        let latches = std::fs::read_dir(house.dir.path().join("state")).unwrap();
+        let files: Vec<_> = latches.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+        files.first().cloned()
+    };
+    let before = latch();
+    assert!(before.is_some());
+    assert_eq!(wrap(&house, "images").await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(latch(), before, "latched, not tried");
     reload(&daemon).await;
-    while wrap(&house, "images").await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    // It was tried and latched again: under another salt.
+    eventually("another try", async || {
+        assert_eq!(wrap(&house, "images").await.unwrap_err().code(), Code::FailedPrecondition);
+        latch().is_some_and(|after| Some(after) != before)
+    })
+    .await;
 }
