@@ -72,7 +72,7 @@ fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
     line(report, &format!("  {}: {name}, {}", key.alias, info.custody.summary()));
     line(report, &format!("    uri {}", key.uri));
     line(report, &format!("    kid {kid}"));
-    let algorithms: Vec<&str> = info.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+    let algorithms: Vec<&str> = info.algorithms().iter().map(|algorithm| algorithm.name()).collect();
     line(report, &format!("    the token can do {}", algorithms.join(", ")));
     for (name, value) in &info.custody.evidence {
         line(report, &format!("    {name} = {value}"));
@@ -80,7 +80,7 @@ fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
     if let Err(error) = key.requirement.check(&info.custody) {
         trouble(report, &format!("    {}: {error}", key.alias));
     }
-    for algorithm in key.algorithms.iter().flatten().filter(|wanted| !info.algorithms.contains(wanted)) {
+    for algorithm in key.algorithms.iter().flatten().filter(|wanted| !info.algorithms().contains(wanted)) {
         let what = format!(
             "    {}: the configuration names {algorithm}, which this token cannot do with this key",
             key.alias

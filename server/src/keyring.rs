@@ -194,6 +194,7 @@ impl Keyring {
                 return Err(error);
             }
         };
+        let can = info.algorithms();
         let public = info.public.ok_or(Error::Unsupported("anything but RSA and EC"))?;
         let allowed = |algorithm: &Algorithm| {
             key.config.algorithms.as_ref().is_none_or(|configured| configured.contains(algorithm))
@@ -201,7 +202,7 @@ impl Keyring {
         let facts = Arc::new(Facts {
             kid: jwk::thumbprint(&public),
             public,
-            algorithms: info.algorithms.into_iter().filter(allowed).collect(),
+            algorithms: can.into_iter().filter(allowed).collect(),
             custody: info.custody,
         });
         let before = write(&key.facts).replace(facts.clone());

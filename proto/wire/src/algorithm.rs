@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Malformed, OaepHash};
+use crate::{Malformed, OaepHash, Operation};
 
 /// A key management algorithm, by its JOSE name (RFC 7518 section 4.1). What a key may be used with
 /// is a list of these; a recipient's `alg` names one.
@@ -26,6 +26,15 @@ impl Algorithm {
             Algorithm::RsaOaep => "RSA-OAEP",
             Algorithm::RsaOaep256 => "RSA-OAEP-256",
             Algorithm::EcdhEsA256Kw => "ECDH-ES+A256KW",
+        }
+    }
+
+    /// What it asks of a token.
+    pub fn operation(self) -> Operation {
+        match self {
+            Algorithm::RsaOaep => Operation::RsaOaep(OaepHash::Sha1),
+            Algorithm::RsaOaep256 => Operation::RsaOaep(OaepHash::Sha256),
+            Algorithm::EcdhEsA256Kw => Operation::Ecdh,
         }
     }
 

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::Operation;
+
 /// The hash of RSAES-OAEP (RFC 8017 section 7.1), used for the label and for MGF1 alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OaepHash {
@@ -68,4 +70,24 @@ pub enum Sealed {
         /// SEC 1 uncompressed point: 0x04, x, y. It has been checked to lie on the curve.
         ephemeral: Vec<u8>,
     },
+    /// AES-256-GCM without additional data (SP 800-38D). Opens to the sealed bytes.
+    AesGcm {
+        /// 96 bits, used with this key for nothing else.
+        iv: [u8; 12],
+        /// As long as what was sealed.
+        ciphertext: Vec<u8>,
+        /// 128 bits.
+        tag: [u8; 16],
+    },
+}
+
+impl Sealed {
+    /// What a token does to open it.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Sealed::RsaOaep { hash, .. } => Operation::RsaOaep(*hash),
+            Sealed::Ecdh { .. } => Operation::Ecdh,
+            Sealed::AesGcm { .. } => Operation::AesGcm,
+        }
+    }
 }

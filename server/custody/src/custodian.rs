@@ -1,4 +1,4 @@
-use holdfast_wire::{Algorithm, KeyUri, PublicKey, Sealed, Secret};
+use holdfast_wire::{Algorithm, KeyUri, Operation, PublicKey, Sealed, Secret};
 
 use crate::{Custody, Error};
 
@@ -15,6 +15,14 @@ pub trait Custodian {
 
     /// Would the token answer? Cheap, touches no key.
     fn probe(&mut self) -> Result<Health, Error>;
+
+    /// Seals `secret`, 16 to 64 bytes, inside the token, so that [`Custodian::open`] opens it; never twice
+    /// with the same iv. Symmetric keys only, which are those with [`Operation::AesGcm`]: to RSA and EC
+    /// keys one seals offline, by their public half.
+    fn seal(&mut self, uri: &KeyUri, secret: &Secret) -> Result<Sealed, Error> {
+        let _ = (uri, secret);
+        Err(Error::Unsupported("sealing"))
+    }
 }
 
 /// A token that answers.
@@ -29,8 +37,15 @@ pub struct Health {
 pub struct KeyInfo {
     /// The public half; symmetric keys have none.
     pub public: Option<PublicKey>,
-    /// What the token can do with it by a native command.
-    pub algorithms: Vec<Algorithm>,
+    /// What the token can do with it by a native command, in the order of [`Operation::ALL`].
+    pub operations: Vec<Operation>,
     /// Where it came from and whether it can leave.
     pub custody: Custody,
+}
+
+impl KeyInfo {
+    /// The algorithms that the key can serve by what its token can do, in the order of [`Algorithm::ALL`].
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        Algorithm::ALL.into_iter().filter(|known| self.operations.contains(&known.operation())).collect()
+    }
 }

@@ -1,6 +1,6 @@
 //! A custodian in memory, for tests: real keys, real operations, and faults that a test can switch on.
 //!
-//! It is also the template of the next backend: the shape of [`Fake`]'s three methods, in that order,
+//! It is also the template of the next backend: the shape of [`Fake`]'s four methods, in that order,
 //! is what a new crate beside `backends/pkcs11` starts from. It is behind the feature `fake`, which no
 //! released binary has.
 
@@ -9,12 +9,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement;
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
     KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
 };
-use holdfast_wire::{Algorithm, Curve, KeyUri, OaepHash, PublicKey, Sealed, Secret};
+use holdfast_wire::{Curve, KeyUri, OaepHash, Operation, PublicKey, Sealed, Secret};
+use zeroize::Zeroizing;
 
 use crate::{Custodian, Custody, Error, Health, KeyInfo};
 
@@ -43,7 +45,7 @@ pub enum Fault {
     Hangs,
     /// Calls and new connections fail.
     Dead,
-    /// `open` rejects everything, as some HSMs do when they are broken; `probe` fails.
+    /// `open` rejects everything, as some HSMs do when they are broken; `probe` and `seal` fail.
     Broken,
     /// Calls panic, as a backend with a fault of its own does.
     Panics,
@@ -59,6 +61,7 @@ struct FakeKey {
 enum Private {
     Rsa(OaepPrivateDecryptingKey),
     Ec(Curve, agreement::PrivateKey),
+    Aes(LessSafeKey),
 }
 
 impl FakeToken {
@@ -73,7 +76,9 @@ impl FakeToken {
         let spki: PublicKeyX509Der<'_> = key.public_key().as_der().expect("SPKI");
         let public = PublicKey::from_der(spki.as_ref()).expect("SPKI of our own");
         let private = Private::Rsa(OaepPrivateDecryptingKey::new(key).expect("OAEP key"));
-        self.insert(uri, private, public, vec![Algorithm::RsaOaep, Algorithm::RsaOaep256])
+        let can = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+        self.insert(uri, private, Some(public.clone()), can.into());
+        public
     }
 
     /// Makes an EC key inside the token.
@@ -81,7 +86,16 @@ impl FakeToken {
         let key = agreement::PrivateKey::generate(ecdh(curve)).expect("EC key generation");
         let point = key.compute_public_key().expect("public point");
         let public = PublicKey::ec(curve, point.as_ref()).expect("a point");
-        self.insert(uri, Private::Ec(curve, key), public, vec![Algorithm::EcdhEsA256Kw])
+        self.insert(uri, Private::Ec(curve, key), Some(public.clone()), vec![Operation::Ecdh]);
+        public
+    }
+
+    /// Makes an AES-256 key inside the token. It has no public half.
+    pub fn generate_aes(&self, uri: &str) {
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).expect("random");
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("AES key"));
+        self.insert(uri, Private::Aes(key), None, vec![Operation::AesGcm]);
     }
 
     /// Has the token state another custody of a key.
@@ -105,7 +119,7 @@ impl FakeToken {
         self.0.state().generation += 1;
     }
 
-    /// How often "connect", "describe", "open" or "probe" was called.
+    /// How often "connect", "describe", "open", "probe" or "seal" was called.
     pub fn calls(&self, name: &str) -> usize {
         self.0.state().calls.get(name).copied().unwrap_or(0)
     }
@@ -119,13 +133,7 @@ impl FakeToken {
         Ok(Box::new(Fake { token: self.clone(), generation: state.generation }))
     }
 
-    fn insert(
-        &self,
-        uri: &str,
-        private: Private,
-        public: PublicKey,
-        algorithms: Vec<Algorithm>,
-    ) -> PublicKey {
+    fn insert(&self, uri: &str, private: Private, public: Option<PublicKey>, operations: Vec<Operation>) {
         let custody = Custody {
             sensitive: Some(true),
             always_sensitive: Some(true),
@@ -134,10 +142,9 @@ impl FakeToken {
             local: Some(true),
             evidence: vec![("origin".into(), "made in memory by a test".into())],
         };
-        let info = KeyInfo { public: Some(public.clone()), algorithms, custody };
+        let info = KeyInfo { public, operations, custody };
         let uri = uri.parse().expect("a key URI");
         self.0.state().keys.push((uri, Arc::new(FakeKey { private, info })));
-        public
     }
 }
 
@@ -157,7 +164,9 @@ impl Shared {
             Some(Fault::Dead) => Err(Error::Unavailable("the token is gone".into())),
             Some(Fault::Panics) => panic!("a backend's own fault"),
             Some(Fault::Broken) if call == "open" => Err(Error::Rejected),
-            Some(Fault::Broken) if call == "probe" => Err(Error::Unavailable("the token is broken".into())),
+            Some(Fault::Broken) if call == "probe" || call == "seal" => {
+                Err(Error::Unavailable("the token is broken".into()))
+            }
             _ => Ok(state),
         }
     }
@@ -192,14 +201,35 @@ impl Custodian for Fake {
                 agreement::agree(key, peer, Error::Rejected, |z| Ok(Secret::copy_of(z)))
             }
             (Private::Ec(..), Sealed::Ecdh { .. }) => Err(Error::Rejected),
-            (Private::Rsa(_), _) => Err(Error::Unsupported("anything but RSA-OAEP")),
-            (Private::Ec(..), _) => Err(Error::Unsupported("anything but ECDH")),
+            (Private::Aes(key), Sealed::AesGcm { iv, ciphertext, tag }) => {
+                let iv = Nonce::assume_unique_for_key(*iv);
+                let mut plaintext = Zeroizing::new(vec![0; ciphertext.len()]);
+                key.open_separate_gather(iv, Aad::empty(), ciphertext, tag, &mut plaintext)
+                    .map_err(|_| Error::Rejected)?;
+                Ok(Secret::new(std::mem::take(&mut *plaintext)))
+            }
+            (_, sealed) => Err(Error::Unsupported(sealed.operation().name())),
         }
     }
 
     fn probe(&mut self) -> Result<Health, Error> {
         drop(self.enter("probe")?);
         Ok(Health { token: "a token in memory".into() })
+    }
+
+    fn seal(&mut self, uri: &KeyUri, secret: &Secret) -> Result<Sealed, Error> {
+        let key = self.find("seal", uri)?;
+        let Private::Aes(key) = &key.private else {
+            return Err(Error::Unsupported("sealing"));
+        };
+        let mut iv = [0; 12];
+        aws_lc_rs::rand::fill(&mut iv).expect("random");
+        let mut buffer = Zeroizing::new(secret.expose().to_vec());
+        let tag = key
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(iv), Aad::empty(), &mut buffer)
+            .expect("AES-GCM");
+        let ciphertext = std::mem::take(&mut *buffer);
+        Ok(Sealed::AesGcm { iv, ciphertext, tag: tag.as_ref().try_into().expect("a tag of 16 bytes") })
     }
 }
 

@@ -107,13 +107,20 @@ impl Pool {
         deadline: Instant,
     ) -> Result<Secret, Error> {
         let uri = uri.clone();
-        self.call(deadline, move |live| {
-            if !live.vetted.contains(&(uri.clone(), required)) {
-                live.vet(&uri, required)?;
-            }
-            live.custodian.open(&uri, &sealed)
-        })
-        .await
+        self.call(deadline, move |live| live.vetted(&uri, required)?.open(&uri, &sealed)).await
+    }
+
+    /// [`Custodian::seal`]. The key's custody is checked first on every new connection, because sealing to
+    /// a key that can be read would lay the secret open.
+    pub async fn seal(
+        &self,
+        uri: &KeyUri,
+        required: Requirement,
+        secret: Secret,
+        deadline: Instant,
+    ) -> Result<Sealed, Error> {
+        let uri = uri.clone();
+        self.call(deadline, move |live| live.vetted(&uri, required)?.seal(&uri, &secret)).await
     }
 
     /// [`Custodian::probe`].
@@ -289,6 +296,14 @@ struct Live {
 }
 
 impl Live {
+    /// The custodian, once the key's custody has been checked on this connection.
+    fn vetted(&mut self, uri: &KeyUri, required: Requirement) -> Result<&mut dyn Custodian, Error> {
+        if !self.vetted.contains(&(uri.clone(), required)) {
+            self.vet(uri, required)?;
+        }
+        Ok(&mut *self.custodian)
+    }
+
     fn vet(&mut self, uri: &KeyUri, required: Requirement) -> Result<KeyInfo, Error> {
         let key = (uri.clone(), required);
         self.vetted.remove(&key);

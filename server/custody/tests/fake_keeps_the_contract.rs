@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use holdfast_custody::contract::{Subject, SubjectKey, cases};
 use holdfast_custody::fake::FakeToken;
-use holdfast_wire::{Algorithm, Curve};
+use holdfast_wire::{Curve, OaepHash, Operation, PublicKey};
 
 #[test]
 fn the_fake_keeps_every_promise() {
     let token = FakeToken::new();
     let uri = |object: &str| format!("pkcs11:token=t;object={object}");
-    let rsa = vec![Algorithm::RsaOaep, Algorithm::RsaOaep256];
-    let ec = vec![Algorithm::EcdhEsA256Kw];
+    let rsa = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
     let mut keys = Vec::new();
+    let mut add = |uri: &str, public: Option<PublicKey>, operations: &[Operation]| {
+        let operations = operations.to_vec();
+        keys.push(SubjectKey { uri: uri.parse().unwrap(), public, operations, proven: true });
+    };
     for name in ["a", "b"] {
-        let public = token.generate_rsa(&uri(name));
-        keys.push(SubjectKey {
-            uri: uri(name).parse().unwrap(),
-            public,
-            algorithms: rsa.clone(),
-            proven: true,
-        });
+        add(&uri(name), Some(token.generate_rsa(&uri(name))), &rsa);
     }
     for curve in Curve::ALL {
         let name = uri(curve.name());
-        let public = token.generate_ec(&name, curve);
-        keys.push(SubjectKey { uri: name.parse().unwrap(), public, algorithms: ec.clone(), proven: true });
+        add(&name, Some(token.generate_ec(&name, curve)), &[Operation::Ecdh]);
+    }
+    for name in ["aes-a", "aes-b"] {
+        token.generate_aes(&uri(name));
+        add(&uri(name), None, &[Operation::AesGcm]);
     }
     token.generate_ec("pkcs11:token=t;object=twin;id=%01", Curve::P256);
     token.generate_ec("pkcs11:token=t;object=twin;id=%02", Curve::P256);

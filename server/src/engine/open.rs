@@ -155,7 +155,7 @@ impl Engine {
                 let Some((algorithm, sealed)) = recipient.algorithm().zip(recipient.sealed()) else {
                     continue;
                 };
-                if !fits(&facts.public, sealed) || !meant_for(recipient, facts) {
+                if !fits(Some(&facts.public), sealed) || !meant_for(recipient, facts) {
                     continue;
                 }
                 if facts.algorithms.contains(&algorithm) {
@@ -192,11 +192,15 @@ fn parse(packet: &Packet) -> Result<Jwe, Failure> {
     Ok(jwe)
 }
 
-/// By type and length alone: a ciphertext is as long as its key's modulus, a point lies on its key's curve.
-fn fits(public: &PublicKey, sealed: &Sealed) -> bool {
+/// By type and length alone: a ciphertext is as long as its key's modulus, a point lies on its key's curve,
+/// and a key without a public half is a symmetric one.
+fn fits(public: Option<&PublicKey>, sealed: &Sealed) -> bool {
     match (public, sealed) {
-        (PublicKey::Rsa(key), Sealed::RsaOaep { ciphertext, .. }) => ciphertext.len() == key.modulus.len(),
-        (PublicKey::Ec(key), Sealed::Ecdh { curve, .. }) => key.curve == *curve,
+        (Some(PublicKey::Rsa(key)), Sealed::RsaOaep { ciphertext, .. }) => {
+            ciphertext.len() == key.modulus.len()
+        }
+        (Some(PublicKey::Ec(key)), Sealed::Ecdh { curve, .. }) => key.curve == *curve,
+        (None, Sealed::AesGcm { .. }) => true,
         _ => false,
     }
 }

@@ -11,7 +11,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use holdfast_custody::Error;
-use holdfast_wire::{Algorithm, OaepHash};
+use holdfast_wire::{OaepHash, Operation};
 
 use crate::attributes::{flag, read};
 use crate::errors::failed;
@@ -36,13 +36,13 @@ pub(crate) fn key_type(session: &Session, key: ObjectHandle) -> Result<KeyType, 
     }
 }
 
-/// What the token does with this key by one native command, in the order of [`Algorithm::ALL`]; at least
+/// What the token does with this key by one native command, in the order of [`Operation::ALL`]; at least
 /// one, or the key is unfit.
-pub(crate) fn algorithms(
+pub(crate) fn operations(
     place: &Place<'_>,
     key: ObjectHandle,
     kind: KeyType,
-) -> Result<Vec<Algorithm>, Error> {
+) -> Result<Vec<Operation>, Error> {
     if flag(place.session, key, AttributeType::AlwaysAuthenticate)? == Some(true) {
         return Err(Error::KeyUnfit(
             "the key wants its PIN for every use (CKA_ALWAYS_AUTHENTICATE), which this version does not support".into(),
@@ -64,14 +64,14 @@ pub(crate) fn algorithms(
         return Err(Error::KeyUnfit(format!("the key's CKA_ALLOWED_MECHANISMS are without {mechanism}")));
     }
     if kind == KeyType::EC {
-        return Ok(vec![Algorithm::EcdhEsA256Kw]);
+        return Ok(vec![Operation::Ecdh]);
     }
     let mut can = Vec::new();
-    for algorithm in Algorithm::ALL {
-        if let Some(hash) = algorithm.oaep_hash()
+    for operation in Operation::ALL {
+        if let Operation::RsaOaep(hash) = operation
             && takes_oaep(place, key, hash)?
         {
-            can.push(algorithm);
+            can.push(operation);
         }
     }
     if can.is_empty() {

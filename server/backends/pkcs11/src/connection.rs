@@ -9,7 +9,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 use holdfast_custody::{Custodian, Error, Health, KeyInfo};
-use holdfast_wire::{Algorithm, KeyUri, PublicKey, Sealed, Secret};
+use holdfast_wire::{KeyUri, Operation, PublicKey, Sealed, Secret};
 
 use crate::ability::{self, Place};
 use crate::errors::failed;
@@ -31,7 +31,7 @@ pub(crate) struct Connection {
 struct Key {
     handle: ObjectHandle,
     public: PublicKey,
-    algorithms: Vec<Algorithm>,
+    operations: Vec<Operation>,
 }
 
 impl Custodian for Connection {
@@ -40,7 +40,7 @@ impl Custodian for Connection {
         let key = self.find(uri)?;
         let library = self.module.description();
         let custody = evidence::gather(&self.session, key.handle, &self.token, library)?;
-        let info = KeyInfo { public: Some(key.public.clone()), algorithms: key.algorithms.clone(), custody };
+        let info = KeyInfo { public: Some(key.public.clone()), operations: key.operations.clone(), custody };
         self.keys.insert(uri.clone(), key);
         Ok(info)
     }
@@ -54,20 +54,17 @@ impl Custodian for Connection {
                 found
             }
         };
+        let operation = sealed.operation();
+        if !key.operations.contains(&operation) {
+            return Err(Error::Unsupported(operation.name()));
+        }
         let opened = match (&key.public, sealed) {
             (PublicKey::Rsa(public), Sealed::RsaOaep { hash, ciphertext }) => {
-                let asked = Algorithm::ALL.into_iter().find(|algorithm| algorithm.oaep_hash() == Some(*hash));
-                match asked {
-                    Some(algorithm) if key.algorithms.contains(&algorithm) => {
-                        // Its length is no secret, and a token need not be asked.
-                        if ciphertext.len() != public.modulus.len() {
-                            return Err(Error::Rejected);
-                        }
-                        self.decrypt(key.handle, &ability::oaep(*hash), ciphertext, algorithm.name())
-                    }
-                    Some(algorithm) => Err(Error::Unsupported(algorithm.name())),
-                    None => Err(Error::Unsupported("RSA-OAEP with this hash")),
+                // Its length is no secret, and a token need not be asked.
+                if ciphertext.len() != public.modulus.len() {
+                    return Err(Error::Rejected);
                 }
+                self.decrypt(key.handle, &ability::oaep(*hash), ciphertext, operation.name())
             }
             (PublicKey::Ec(public), Sealed::Ecdh { curve, ephemeral }) => {
                 if public.curve != *curve || PublicKey::ec(*curve, ephemeral).is_err() {
@@ -75,9 +72,7 @@ impl Custodian for Connection {
                 }
                 ecdh::derive(&self.session, key.handle, *curve, ephemeral)
             }
-            (_, Sealed::Ecdh { .. }) => Err(Error::Unsupported(Algorithm::EcdhEsA256Kw.name())),
-            (_, Sealed::RsaOaep { .. }) => Err(Error::Unsupported(Algorithm::RsaOaep.name())),
-            _ => Err(Error::Unsupported("this way of sealing")),
+            _ => Err(Error::Unsupported(operation.name())),
         };
         if matches!(opened, Err(Error::Unavailable(_))) {
             self.keys.remove(uri);
@@ -126,12 +121,12 @@ impl Connection {
         let handle = object::find(&self.session, uri)?;
         let kind = ability::key_type(&self.session, handle)?;
         let place = Place { context, slot: self.slot, session: &self.session, state: &self.state };
-        let algorithms = ability::algorithms(&place, handle, kind)?;
+        let operations = ability::operations(&place, handle, kind)?;
         let public = public::find(&self.session, handle, kind)?;
         if let PublicKey::Ec(public) = &public {
             ecdh::prove(&self.session, handle, public)?;
         }
-        Ok(Rc::new(Key { handle, public, algorithms }))
+        Ok(Rc::new(Key { handle, public, operations }))
     }
 
     fn decrypt(

@@ -7,7 +7,7 @@ use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use holdfast_custody::Error;
-use holdfast_wire::{Algorithm, Curve, EcPublicKey, Secret};
+use holdfast_wire::{Curve, EcPublicKey, Operation, Secret};
 
 use crate::errors::failed;
 
@@ -32,7 +32,7 @@ pub(crate) fn derive(
     ];
     let shared = session
         .derive_key(&mechanism, key, &template)
-        .map_err(|error| failed(error, Algorithm::EcdhEsA256Kw.name()))?;
+        .map_err(|error| failed(error, Operation::Ecdh.name()))?;
     let read = session.get_attributes(shared, &[AttributeType::Value]);
     // Before anything else can fail. If this does, the connection goes, and the object with it.
     let destroyed = session.destroy_object(shared);

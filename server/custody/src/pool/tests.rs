@@ -168,6 +168,27 @@ async fn custody_is_checked_anew_on_every_connection() {
 }
 
 #[tokio::test]
+async fn what_a_symmetric_key_sealed_it_opens() {
+    let token = FakeToken::new();
+    token.generate_aes(URI);
+    let pool = pool(&token, 2, 1);
+    let (uri, any) = (uri(), Requirement::default());
+    let sealed = pool.seal(&uri, any, Secret::new(vec![7; 32]), soon()).await.unwrap();
+    assert_eq!(pool.open(&uri, any, sealed, soon()).await.unwrap().expose(), [7; 32]);
+}
+
+#[tokio::test]
+async fn nothing_is_sealed_to_a_key_that_may_leave() {
+    let token = FakeToken::new();
+    token.generate_aes(URI);
+    token.set_custody(URI, &Custody { extractable: Some(true), ..Custody::default() });
+    let pool = pool(&token, 1, 1);
+    let refused = pool.seal(&uri(), Requirement::default(), Secret::new(vec![7; 32]), soon()).await;
+    assert!(matches!(&refused, Err(Error::KeyUnfit(_))), "{refused:?}");
+    assert_eq!(token.calls("seal"), 0);
+}
+
+#[tokio::test]
 async fn closing_waits_for_the_workers_and_tells_when_one_hangs() {
     let token = FakeToken::new();
     let quiet = pool(&token, 4, 1);

@@ -39,7 +39,7 @@ pub(crate) fn real_packets() {
                     assert!(optsdata.raw().expose() == expected, "{name}, recipient {place}");
                     opened += 1;
                 }
-                Err(Error::Unsupported("RSA-OAEP-256")) if algorithm == Algorithm::RsaOaep256 => {
+                Err(Error::Unsupported("RSA-OAEP with SHA-256")) if algorithm == Algorithm::RsaOaep256 => {
                     unsupported += 1
                 }
                 Err(error) => panic!("{name}, recipient {place}: {error:?}"),

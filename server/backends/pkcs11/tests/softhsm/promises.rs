@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use holdfast_custody::Error;
 use holdfast_custody::contract::{self, Subject, SubjectKey};
-use holdfast_wire::Algorithm;
+use holdfast_wire::{OaepHash, Operation};
 use hsm_sim::KeyKind;
 use libtest_mimic::Trial;
 
@@ -53,11 +53,13 @@ fn make() -> Subject {
     .zip(1..)
     .map(|((label, kind), id)| SubjectKey {
         uri: world.generate(token, label, id, kind),
-        public: world.public(token, label),
-        algorithms: match kind {
+        public: Some(world.public(token, label)),
+        operations: match kind {
             // With SHA-1 only: SoftHSM 2.6 answers CKR_ARGUMENTS_BAD to any other hash.
-            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => vec![Algorithm::RsaOaep],
-            _ => vec![Algorithm::EcdhEsA256Kw],
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+                vec![Operation::RsaOaep(OaepHash::Sha1)]
+            }
+            _ => vec![Operation::Ecdh],
         },
         proven: true,
     })
@@ -66,8 +68,8 @@ fn make() -> Subject {
     world.hsm().import(token, "imported", &[0x20], &pem, false).unwrap();
     keys.push(SubjectKey {
         uri: key(token, "imported"),
-        public: world.public(token, "imported"),
-        algorithms: vec![Algorithm::RsaOaep],
+        public: Some(world.public(token, "imported")),
+        operations: vec![Operation::RsaOaep(OaepHash::Sha1)],
         proven: false,
     });
     for id in [0x31, 0x32] {
