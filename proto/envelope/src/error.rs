@@ -22,10 +22,10 @@ pub enum SealError {
     #[error("a packet needs a recipient: give at least one key")]
     NoRecipient,
     /// More recipients than a reader takes.
-    #[error("{given} recipients; a packet has at most {max}")]
+    #[error(
+        "more than {max} recipients; give fewer keys, or seal a packet for some and another for the rest"
+    )]
     TooManyRecipients {
-        /// How many were given.
-        given: usize,
         /// How many there may be.
         max: usize,
     },
@@ -48,6 +48,14 @@ pub enum SealError {
         recipient: usize,
         /// What is wrong with the key.
         why: Malformed,
+    },
+    /// What a token gave is no A256GCMKW of the content encryption key.
+    #[error(
+        "recipient {recipient}: the token did not seal the content key by AES-256-GCM; check its backend"
+    )]
+    NotSealed {
+        /// Which recipient.
+        recipient: usize,
     },
     /// The library failed at a step that has no reason to fail.
     #[error("{0} failed in the cryptographic library; nothing was sealed")]

@@ -51,6 +51,11 @@ impl Object {
         }
     }
 
+    /// An object of texts, as if it had been read.
+    pub(crate) fn of_texts<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> Object {
+        Object(members.map(|(name, text)| (name.to_owned(), Value::Text(text.to_owned()))).collect())
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }

@@ -1,12 +1,16 @@
-//! JSON Web Encryption (RFC 7516) in flattened and general JSON serialization.
+//! JSON Web Encryption (RFC 7516): compact, flattened and general serialization are read, the two in JSON
+//! are written.
 //!
-//! What is read is what ocicrypt (go-jose) writes, and what [`seal`] writes: content by A256GCM, the
-//! content encryption key (CEK) by RSA-OAEP, RSA-OAEP-256 or ECDH-ES+A256KW. A recipient with another
-//! algorithm is kept, as one that nobody here can open; anything else that is not understood is refused.
+//! What is read is what ocicrypt (go-jose) writes, whatever JWK it is given: content by AES-GCM or AES-CBC
+//! with HMAC, the content encryption key (CEK) by RSA-OAEP, ECDH-ES with and without AES key wrap, or
+//! A256GCMKW. What [`seal()`] and [`Sealing`] write is the best of these: content by A256GCM, the key by
+//! RSA-OAEP, RSA-OAEP-256, ECDH-ES+A256KW or A256GCMKW. A recipient with another algorithm is kept, as one
+//! that nobody here can open; anything else that is not understood is refused.
 //!
 //! A recipient's `alg` and, in a packet for several, its whole header are not authenticated: the caller
 //! must let a key be used only with algorithms that are configured for it.
 
+mod agreement;
 mod content;
 mod key_wrap;
 mod parse;
@@ -14,7 +18,7 @@ mod seal;
 
 use holdfast_wire::{Algorithm, Labels, Malformed, OptsData, Sealed, Secret};
 
-pub use seal::{To, seal};
+pub use seal::{Sealing, To, seal};
 
 use crate::FinishError;
 
@@ -47,17 +51,18 @@ struct Way {
     algorithm: Algorithm,
     sealed: Sealed,
     /// What is left to do with what the token opened. None: it is the CEK.
-    agreement: Option<key_wrap::Agreement>,
+    agreement: Option<agreement::Agreement>,
 }
 
 impl Jwe {
-    /// Parses a packet in either JSON serialization.
+    /// Parses a packet in any serialization. One that begins with a letter or a digit is compact.
     ///
     /// Refused: more than [`MAX_LEN`] bytes, duplicate members anywhere, members nested deeper than 8
-    /// levels, header names that stand in two headers, `zip`, `crit`, any `enc` but A256GCM in the
-    /// protected header, bad base64url, an `iv` that is not 12 or a `tag` that is not 16 bytes, more than
-    /// [`MAX_RECIPIENTS`] recipients, a wrapped key or `epk` that does not fit its algorithm, a point off
-    /// its curve. An `encrypted_key` beside `recipients` is ignored: go-jose writes one.
+    /// levels, header names that stand in two headers, `zip`, `crit`, an unknown `enc` or one outside the
+    /// protected header, bad base64url, an `iv`, `tag` or `ciphertext` of a length that `enc` does not
+    /// have, more than [`MAX_RECIPIENTS`] recipients, a wrapped key or `epk` that does not fit its
+    /// algorithm, a point off its curve. An `encrypted_key` beside `recipients` is ignored: go-jose writes
+    /// one.
     pub fn parse(bytes: &[u8]) -> Result<Jwe, Malformed> {
         parse::parse(bytes)
     }
@@ -74,8 +79,9 @@ impl Jwe {
     }
 
     /// Finishes what a token began. `opened` is what it gave for `recipients()[index].sealed()`: the CEK
-    /// (32 bytes) for RSA-OAEP, the shared secret Z for ECDH. A recipient that does not exist or that
-    /// has no known algorithm is [`FinishError::Rejected`] too.
+    /// (16 to 64 bytes, as the packet's `enc` has it) for RSA-OAEP and A256GCMKW, the shared secret Z for
+    /// ECDH. A recipient that does not exist or that has no known algorithm is
+    /// [`FinishError::Rejected`] too.
     pub fn finish(&self, index: usize, opened: Secret) -> Result<OptsData, FinishError> {
         let plaintext = self.open(index, &opened).ok_or(FinishError::Rejected)?;
         OptsData::parse(plaintext).map_err(FinishError::Malformed)
@@ -85,14 +91,15 @@ impl Jwe {
     fn open(&self, index: usize, opened: &Secret) -> Option<Secret> {
         match &self.recipients.get(index)?.way.as_ref()?.agreement {
             None => self.content.open(opened.expose()),
-            Some(agreement) => self.content.open(&agreement.unwrap(opened.expose())?[..]),
+            Some(agreement) => self.content.open(&agreement.cek(opened.expose())?),
         }
     }
 }
 
 impl Recipient {
     /// The key management algorithm, not authenticated. None: one that this version does not know or
-    /// refuses, such as RSA1_5; nothing can be done with this recipient.
+    /// refuses, such as RSA1_5, or an ephemeral key of a type it does not know, such as X25519, or ECDH-ES
+    /// beside other recipients; nothing can be done with this recipient.
     pub fn algorithm(&self) -> Option<Algorithm> {
         self.way.as_ref().map(|way| way.algorithm)
     }

@@ -1,15 +1,16 @@
 //! Packets: what stands in an image's annotation around a layer encryption key.
 //!
 //! Each format is a module with the same three verbs. *Parse* reads what a stranger wrote and says, for
-//! every recipient, what a token would have to open. *Seal* writes a packet to public keys, without any
-//! token. *Finish* takes what the token opened and gives the [`OptsData`] inside. The private-key
-//! operation between parse and finish belongs to a token and never happens here, so everything here is
-//! a pure function (but for the randomness of seal) that can be fuzzed.
+//! every recipient, what a token would have to open. *Seal* writes a packet: to public keys without any
+//! token, to symmetric keys with what their tokens make of the content encryption key. *Finish* takes what
+//! the token opened and gives the [`OptsData`] inside. The operation with the secret key belongs to a token
+//! and never happens here, so everything here is a pure function (but for the randomness of seal) that can
+//! be fuzzed.
 //!
-//! There is no way to get at a content encryption key, an ECDH secret or any plaintext that is not
-//! optsdata: whoever holds a token cannot be made a decryption oracle through this crate.
+//! There is no way to get from a packet to its content encryption key, an ECDH secret or any plaintext that
+//! is not optsdata: whoever holds a token cannot be made a decryption oracle through this crate.
 //!
-//! Today there is JWE ([`jwe`], RFC 7516 in JSON serialization). CMS, OpenPGP and ocicrypt's PKCS#11 JSON
+//! Today there is JWE ([`jwe`], RFC 7516). CMS, OpenPGP and ocicrypt's PKCS#11 JSON
 //! are meant to stand beside it as modules of their own, with the same [`FinishError`].
 //!
 //! Secrets (content and key encryption keys, ECDH secrets, plaintext) live in buffers that are wiped on

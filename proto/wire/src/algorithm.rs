@@ -5,6 +5,8 @@ use crate::{Malformed, OaepHash, Operation};
 
 /// A key management algorithm, by its JOSE name (RFC 7518 section 4.1). What a key may be used with
 /// is a list of these; a recipient's `alg` names one.
+///
+/// Several of them ask the same [`Operation`] of a token and differ in what is made of its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -12,13 +14,29 @@ pub enum Algorithm {
     RsaOaep,
     /// RSAES-OAEP with SHA-256 and MGF1 with SHA-256.
     RsaOaep256,
-    /// ECDH-ES, Concat KDF, then AES-256 key wrap.
+    /// ECDH-ES, Concat KDF, then AES-256 key wrap: what ocicrypt writes for every EC PEM.
     EcdhEsA256Kw,
+    /// ECDH-ES, Concat KDF, then AES-192 key wrap. Read, never written.
+    EcdhEsA192Kw,
+    /// ECDH-ES, Concat KDF, then AES-128 key wrap. Read, never written.
+    EcdhEsA128Kw,
+    /// ECDH-ES, and Concat KDF straight to the content encryption key. Read, never written.
+    EcdhEs,
+    /// AES-256-GCM with a symmetric key that the token holds.
+    A256GcmKw,
 }
 
 impl Algorithm {
-    /// Every algorithm this version knows.
-    pub const ALL: [Algorithm; 3] = [Algorithm::RsaOaep, Algorithm::RsaOaep256, Algorithm::EcdhEsA256Kw];
+    /// Every algorithm this version knows; of those with one operation, the one to prefer first.
+    pub const ALL: [Algorithm; 7] = [
+        Algorithm::RsaOaep,
+        Algorithm::RsaOaep256,
+        Algorithm::EcdhEsA256Kw,
+        Algorithm::EcdhEsA192Kw,
+        Algorithm::EcdhEsA128Kw,
+        Algorithm::EcdhEs,
+        Algorithm::A256GcmKw,
+    ];
 
     /// The JOSE name.
     pub fn name(self) -> &'static str {
@@ -26,6 +44,10 @@ impl Algorithm {
             Algorithm::RsaOaep => "RSA-OAEP",
             Algorithm::RsaOaep256 => "RSA-OAEP-256",
             Algorithm::EcdhEsA256Kw => "ECDH-ES+A256KW",
+            Algorithm::EcdhEsA192Kw => "ECDH-ES+A192KW",
+            Algorithm::EcdhEsA128Kw => "ECDH-ES+A128KW",
+            Algorithm::EcdhEs => "ECDH-ES",
+            Algorithm::A256GcmKw => "A256GCMKW",
         }
     }
 
@@ -34,16 +56,11 @@ impl Algorithm {
         match self {
             Algorithm::RsaOaep => Operation::RsaOaep(OaepHash::Sha1),
             Algorithm::RsaOaep256 => Operation::RsaOaep(OaepHash::Sha256),
-            Algorithm::EcdhEsA256Kw => Operation::Ecdh,
-        }
-    }
-
-    /// The OAEP hash, for the RSA-OAEP family.
-    pub fn oaep_hash(self) -> Option<OaepHash> {
-        match self {
-            Algorithm::RsaOaep => Some(OaepHash::Sha1),
-            Algorithm::RsaOaep256 => Some(OaepHash::Sha256),
-            Algorithm::EcdhEsA256Kw => None,
+            Algorithm::EcdhEsA256Kw
+            | Algorithm::EcdhEsA192Kw
+            | Algorithm::EcdhEsA128Kw
+            | Algorithm::EcdhEs => Operation::Ecdh,
+            Algorithm::A256GcmKw => Operation::AesGcm,
         }
     }
 }
@@ -62,5 +79,35 @@ impl FromStr for Algorithm {
             let known = Algorithm::ALL.map(Algorithm::name).join(", ");
             Malformed::new(format!("not an algorithm this version knows ({known})"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_algorithm_is_found_by_its_own_name_alone() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.name().parse(), Ok(algorithm));
+            assert!(algorithm.name().to_ascii_lowercase().parse::<Algorithm>().is_err());
+        }
+        for refused in ["RSA1_5", "dir", "A256KW", "A128GCMKW", "PBES2-HS512+A256KW", ""] {
+            assert!(refused.parse::<Algorithm>().is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn every_operation_serves_an_algorithm() {
+        for operation in Operation::ALL {
+            assert!(operation.algorithms().all(|algorithm| algorithm.operation() == operation));
+        }
+        let served = |operation: Operation| operation.algorithms().map(Algorithm::name).collect::<Vec<_>>();
+        assert_eq!(served(Operation::RsaOaep(OaepHash::Sha256)), ["RSA-OAEP-256"]);
+        assert_eq!(
+            served(Operation::Ecdh),
+            ["ECDH-ES+A256KW", "ECDH-ES+A192KW", "ECDH-ES+A128KW", "ECDH-ES"]
+        );
+        assert_eq!(served(Operation::AesGcm), ["A256GCMKW"]);
     }
 }

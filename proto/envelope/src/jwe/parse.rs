@@ -1,19 +1,19 @@
-//! From bytes to a [`Jwe`]. The order is that of cost: length, JSON, headers, then each recipient.
+//! From bytes to a [`Jwe`]. The order is that of cost: length, form, headers, then each recipient.
 
-use holdfast_wire::{Algorithm, EcPublicKey, Labels, Malformed, OptsData, Sealed};
+mod headers;
+mod way;
 
-use super::content::{Content, ENC, additional_data};
-use super::key_wrap::{Agreement, WRAPPED_LEN};
-use super::{Jwe, LABELS_HEADER, MAX_LEN, MAX_RECIPIENTS, Recipient, Way};
+use holdfast_wire::{Algorithm, Labels, Malformed};
+
+use self::headers::{Headers, check_header, shared_name};
+use super::content::{Content, Enc, additional_data};
+use super::{Jwe, LABELS_HEADER, MAX_LEN, MAX_RECIPIENTS, Recipient};
+use crate::base64url;
 use crate::json::{Object, Value};
-use crate::{base64url, jwk};
 
 const PACKET: &str = "the packet";
 const PROTECTED: &str = "the protected header";
 const UNPROTECTED: &str = "the unprotected header";
-
-/// Bytes an RSA ciphertext may have: moduli of 2048 to 8192 bits.
-const RSA_CIPHERTEXT_LEN: std::ops::RangeInclusive<usize> = 256..=1024;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Jwe, Malformed> {
     if bytes.len() > MAX_LEN {
@@ -22,7 +22,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Jwe, Malformed> {
             bytes.len()
         )));
     }
-    let packet = Object::parse(bytes, PACKET)?;
+    let packet = match compact(bytes)? {
+        Some(packet) => packet,
+        None => Object::parse(bytes, PACKET)?,
+    };
     let protected_text = packet.text("protected", PACKET)?.unwrap_or_default();
     let protected = protected_header(protected_text)?;
     let empty = Object::default();
@@ -32,24 +35,39 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Jwe, Malformed> {
     if protected.shares_a_name_with(unprotected) {
         return Err(shared_name("the protected and the unprotected header"));
     }
-    match protected.text("enc", PROTECTED)? {
-        Some(ENC) => {}
-        Some(_) => {
-            return Err(Malformed::new(format!(
-                "enc of the packet is not {ENC}; others are not supported by this version"
-            )));
-        }
-        None => return Err(Malformed::new("the protected header has no enc")),
-    }
+    let enc = enc(&protected)?;
     let labels = labels(&protected)?;
-    let content = content(&packet, protected_text)?;
+    let content = content(enc, &packet, protected_text)?;
 
-    let recipients = recipient_objects(&packet)?
+    let objects = recipient_objects(&packet)?;
+    let shared = Shared { enc, alone: objects.len() == 1, protected: &protected, unprotected };
+    let recipients = objects
         .into_iter()
         .enumerate()
-        .map(|(i, own)| recipient(&format!("recipient {}", i + 1), own, &protected, unprotected))
+        .map(|(i, own)| shared.recipient(&format!("recipient {}", i + 1), own))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Jwe { recipients, labels, content })
+}
+
+/// A packet in compact serialization (RFC 7516 section 7.1), as the members it would have in flattened
+/// JSON. None for anything that begins as JSON may.
+fn compact(bytes: &[u8]) -> Result<Option<Object>, Malformed> {
+    const MEMBERS: [&str; 5] = ["protected", "encrypted_key", "iv", "ciphertext", "tag"];
+    if !bytes.first().is_some_and(u8::is_ascii_alphanumeric) {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Malformed::new("the packet is neither JSON nor compact serialization"))?;
+    let count = text.split('.').count();
+    if count != MEMBERS.len() {
+        return Err(Malformed::new(format!(
+            "the packet is not JSON, and as compact serialization it has {count} parts instead of {}",
+            MEMBERS.len()
+        )));
+    }
+    // An empty encrypted key is written as nothing there, and in JSON not at all (section 7.2.1).
+    let members = MEMBERS.into_iter().zip(text.split('.'));
+    Ok(Some(Object::of_texts(members.filter(|(name, part)| *name != "encrypted_key" || !part.is_empty()))))
 }
 
 fn protected_header(text: &str) -> Result<Object, Malformed> {
@@ -61,15 +79,14 @@ fn protected_header(text: &str) -> Result<Object, Malformed> {
     Object::parse(&json, PROTECTED)
 }
 
-/// `crit` and `zip` change what the rest means, wherever they stand.
-fn check_header(header: &Object, what: &str) -> Result<(), Malformed> {
-    if header.has("crit") {
-        return Err(Malformed::new(format!("{what} has crit; no extension is supported by this version")));
-    }
-    if header.has("zip") {
-        return Err(Malformed::new(format!("{what} has zip; compression is not supported by this version")));
-    }
-    Ok(())
+/// Only from the protected header: elsewhere it could be altered to that of a weaker reading.
+fn enc(protected: &Object) -> Result<Enc, Malformed> {
+    let name =
+        protected.text("enc", PROTECTED)?.ok_or_else(|| Malformed::new("the protected header has no enc"))?;
+    Enc::of_name(name).ok_or_else(|| {
+        let known = Enc::ALL.map(Enc::name).join(", ");
+        Malformed::new(format!("enc of the packet is none that this version opens ({known})"))
+    })
 }
 
 fn labels(protected: &Object) -> Result<Labels, Malformed> {
@@ -87,13 +104,20 @@ fn labels(protected: &Object) -> Result<Labels, Malformed> {
     Ok(labels)
 }
 
-fn content(packet: &Object, protected: &str) -> Result<Content, Malformed> {
+fn content(enc: Enc, packet: &Object, protected: &str) -> Result<Content, Malformed> {
     let ciphertext = required_bytes(packet, "ciphertext")?;
-    if ciphertext.len() > OptsData::MAX_LEN {
+    if ciphertext.len() > enc.max_ciphertext_len() {
         return Err(Malformed::new(format!(
             "ciphertext of the packet has {} bytes; at most {} are taken",
             ciphertext.len(),
-            OptsData::MAX_LEN
+            enc.max_ciphertext_len()
+        )));
+    }
+    if !enc.is_ciphertext_len(ciphertext.len()) {
+        return Err(Malformed::new(format!(
+            "ciphertext of the packet has {} bytes; for {} it has whole blocks of 16",
+            ciphertext.len(),
+            enc.name()
         )));
     }
     // Checked to be base64url and then used as it is written: that is what the tag covers.
@@ -102,9 +126,12 @@ fn content(packet: &Object, protected: &str) -> Result<Content, Malformed> {
     if aad == Some("") {
         return Err(Malformed::new("aad of the packet is empty; without additional data it is left out"));
     }
+    let fixed =
+        |name: &str, len| of_length(&format!("{name} of the packet"), required_bytes(packet, name)?, len);
     Ok(Content {
-        iv: exactly("iv of the packet", required_bytes(packet, "iv")?)?,
-        tag: exactly("tag of the packet", required_bytes(packet, "tag")?)?,
+        enc,
+        iv: fixed("iv", enc.iv_len())?,
+        tag: fixed("tag", enc.tag_len())?,
         ciphertext,
         aad: additional_data(protected, aad),
     })
@@ -138,95 +165,32 @@ fn recipient_objects(packet: &Object) -> Result<Vec<&Object>, Malformed> {
         .collect()
 }
 
-fn recipient(
-    what: &str,
-    object: &Object,
-    protected: &Object,
-    unprotected: &Object,
-) -> Result<Recipient, Malformed> {
-    let empty = Object::default();
-    let own = object.object("header", what)?.unwrap_or(&empty);
-    check_header(own, &format!("the header of {what}"))?;
-    if own.shares_a_name_with(protected) || own.shares_a_name_with(unprotected) {
-        return Err(shared_name(&format!("the header of {what} and one of the packet")));
-    }
-    let headers = Headers { what, parts: [protected, unprotected, own] };
-    let encrypted_key = object.bytes("encrypted_key", what)?;
-    let algorithm = headers
-        .holding("alg")
-        .text("alg", what)?
-        .ok_or_else(|| Malformed::new(format!("{what} has no alg")))?;
-    let way = match algorithm.parse::<Algorithm>() {
-        Ok(algorithm) => Some(way(algorithm, encrypted_key, &headers)?),
-        // Another recipient may still be one that can be opened.
-        Err(_) => None,
-    };
-    let kid = headers.holding("kid").text("kid", what)?.map(str::to_owned);
-    Ok(Recipient { kid, way })
+/// What all recipients of a packet share.
+struct Shared<'a> {
+    enc: Enc,
+    /// Whether there is but one recipient.
+    alone: bool,
+    protected: &'a Object,
+    unprotected: &'a Object,
 }
 
-fn way(
-    algorithm: Algorithm,
-    encrypted_key: Option<Vec<u8>>,
-    headers: &Headers<'_>,
-) -> Result<Way, Malformed> {
-    let what = headers.what;
-    let encrypted_key =
-        encrypted_key.ok_or_else(|| Malformed::new(format!("{what} has no encrypted_key")))?;
-    if let Some(hash) = algorithm.oaep_hash() {
-        if !RSA_CIPHERTEXT_LEN.contains(&encrypted_key.len()) {
-            return Err(Malformed::new(format!(
-                "encrypted_key of {what} has {} bytes; for {algorithm} it has {} to {}",
-                encrypted_key.len(),
-                RSA_CIPHERTEXT_LEN.start(),
-                RSA_CIPHERTEXT_LEN.end()
-            )));
+impl Shared<'_> {
+    fn recipient(&self, what: &str, object: &Object) -> Result<Recipient, Malformed> {
+        let empty = Object::default();
+        let own = object.object("header", what)?.unwrap_or(&empty);
+        check_header(own, &format!("the header of {what}"))?;
+        if own.shares_a_name_with(self.protected) || own.shares_a_name_with(self.unprotected) {
+            return Err(shared_name(&format!("the header of {what} and one of the packet")));
         }
-        let sealed = Sealed::RsaOaep { hash, ciphertext: encrypted_key };
-        return Ok(Way { algorithm, sealed, agreement: None });
-    }
-    let wrapped: [u8; WRAPPED_LEN] = exactly(&format!("encrypted_key of {what}"), encrypted_key)?;
-    let epk = headers.ephemeral_key()?;
-    let agreement = Agreement {
-        curve: epk.curve,
-        apu: headers.holding("apu").bytes("apu", what)?.unwrap_or_default(),
-        apv: headers.holding("apv").bytes("apv", what)?.unwrap_or_default(),
-        wrapped,
-    };
-    let sealed = Sealed::Ecdh { curve: epk.curve, ephemeral: epk.point };
-    Ok(Way { algorithm, sealed, agreement: Some(agreement) })
-}
-
-/// The headers that hold for a recipient: the union of three that share no name (RFC 7516 section 7.2.1).
-struct Headers<'a> {
-    what: &'a str,
-    parts: [&'a Object; 3],
-}
-
-impl<'a> Headers<'a> {
-    /// The one part that has the member; any of them if none has.
-    fn holding(&self, name: &str) -> &'a Object {
-        let [first, rest @ ..] = self.parts;
-        rest.into_iter().find(|part| part.has(name)).unwrap_or(first)
-    }
-
-    fn ephemeral_key(&self) -> Result<EcPublicKey, Malformed> {
-        let what = self.what;
-        let epk = self
-            .holding("epk")
-            .object("epk", what)?
-            .ok_or_else(|| Malformed::new(format!("{what} has no epk")))?;
-        let name = format!("epk of {what}");
-        match epk.text("kty", &name)? {
-            Some("EC") => {}
-            _ => return Err(Malformed::new(format!("{name} is not of kty EC"))),
-        }
-        if epk.has("d") {
-            return Err(Malformed::new(format!(
-                "{name} holds its private key; whoever saw this packet can open it, seal anew"
-            )));
-        }
-        jwk::ec_point(epk, &name)
+        let headers = Headers { what, parts: [self.protected, self.unprotected, own] };
+        let encrypted_key = object.bytes("encrypted_key", what)?;
+        let algorithm = headers.text("alg")?.ok_or_else(|| Malformed::new(format!("{what} has no alg")))?;
+        let way = match algorithm.parse::<Algorithm>() {
+            Ok(algorithm) => self.way(algorithm, encrypted_key, &headers)?,
+            // Another recipient may still be one that can be opened.
+            Err(_) => None,
+        };
+        Ok(Recipient { kid: headers.text("kid")?.map(str::to_owned), way })
     }
 }
 
@@ -234,11 +198,9 @@ fn required_bytes(packet: &Object, name: &str) -> Result<Vec<u8>, Malformed> {
     packet.bytes(name, PACKET)?.ok_or_else(|| Malformed::new(format!("the packet has no {name}")))
 }
 
-fn exactly<const LEN: usize>(what: &str, bytes: Vec<u8>) -> Result<[u8; LEN], Malformed> {
-    let len = bytes.len();
-    bytes.try_into().map_err(|_| Malformed::new(format!("{what} has {len} bytes; it must have {LEN}")))
-}
-
-fn shared_name(between: &str) -> Malformed {
-    Malformed::new(format!("{between} have a name in common"))
+fn of_length(what: &str, bytes: Vec<u8>, wanted: usize) -> Result<Vec<u8>, Malformed> {
+    match bytes.len() {
+        len if len == wanted => Ok(bytes),
+        len => Err(Malformed::new(format!("{what} has {len} bytes; it must have {wanted}"))),
+    }
 }

@@ -1,21 +1,22 @@
-//! From optsdata to a packet, by public keys alone.
+//! From optsdata to a packet.
+//!
+//! Public keys need no token. A symmetric key never leaves its token, so that token has to seal the
+//! content encryption key: [`Sealing`] hands it out and takes back what came of it, and nothing here waits
+//! for anything.
 //!
 //! Written so that go-jose, and so ocicrypt, reads it: no `crit`, no `zip`, no top-level member of our own.
 //! For one recipient everything stands in the protected header, under the content's tag; for several,
 //! `alg`, `kid` and `epk` must stand with the recipient, where nothing covers them.
 
-use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
-use aws_lc_rs::rand::{self, SystemRandom};
-use aws_lc_rs::rsa::{
-    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey,
-};
-use holdfast_wire::{Algorithm, EcPublicKey, Labels, Malformed, OaepHash, OptsData, PublicKey};
-use serde::Serialize;
-use zeroize::Zeroizing;
+mod form;
+mod public_key;
 
-use super::content::{CEK_LEN, Content, ENC, IV_LEN};
-use super::{MAX_RECIPIENTS, key_wrap};
-use crate::point::{check_point, coordinates, ecdh};
+use aws_lc_rs::rand;
+use holdfast_wire::{Algorithm, Labels, OptsData, PublicKey, Sealed, Secret};
+
+use self::form::{Header, Packet, Recipient, json};
+use super::MAX_RECIPIENTS;
+use super::content::{Content, Enc};
 use crate::{SealError, base64url, jwk};
 
 /// One key to seal to, and how.
@@ -27,153 +28,123 @@ pub struct To<'a> {
     pub algorithm: Algorithm,
 }
 
-/// Seals optsdata to 1 to [`MAX_RECIPIENTS`] keys, each of which can open the packet alone. Flattened
-/// serialization for one, general for several; each recipient's `kid` is its key's
-/// [thumbprint](jwk::thumbprint). Every packet has a fresh content encryption key and iv.
+/// Seals optsdata to 1 to [`MAX_RECIPIENTS`] public keys, each of which can open the packet alone.
 pub fn seal(optsdata: &OptsData, to: &[To<'_>], labels: &Labels) -> Result<Vec<u8>, SealError> {
-    if to.is_empty() {
-        return Err(SealError::NoRecipient);
+    let mut sealing = Sealing::begin(optsdata, labels)?;
+    for to in to {
+        sealing.add_public_key(to)?;
     }
-    if to.len() > MAX_RECIPIENTS {
-        return Err(SealError::TooManyRecipients { given: to.len(), max: MAX_RECIPIENTS });
+    sealing.finish()
+}
+
+/// A packet in the making, for keys of any kind. Every packet has a fresh content encryption key (CEK).
+///
+/// ```
+/// use holdfast_envelope::jwe::Sealing;
+/// # use holdfast_wire::{Labels, OptsData, Sealed, Secret};
+/// # let digest = format!("sha256:{}", "00".repeat(32));
+/// # let optsdata = OptsData::new(Secret::new(vec![0; 32]), [0; 16], &digest)?;
+/// # let token_seals = |_: &Secret| Sealed::AesGcm { iv: [0; 12], ciphertext: vec![0; 32], tag: [0; 16] };
+/// let labels = Labels::default();
+/// let mut sealing = Sealing::begin(&optsdata, &labels)?;
+/// let sealed = token_seals(sealing.cek());
+/// sealing.add_sealed("backup-2026", sealed)?;
+/// let packet = sealing.finish()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Sealing<'a> {
+    optsdata: &'a OptsData,
+    labels: &'a Labels,
+    cek: Secret,
+    recipients: Vec<Recipient<'a>>,
+}
+
+impl<'a> Sealing<'a> {
+    /// Begins a packet that holds `optsdata`, with `labels` under the content's tag.
+    pub fn begin(optsdata: &'a OptsData, labels: &'a Labels) -> Result<Sealing<'a>, SealError> {
+        let mut cek = vec![0; Enc::OUR_CEK_LEN];
+        rand::fill(&mut cek).map_err(|_| SealError::Library("the random generator"))?;
+        Ok(Sealing { optsdata, labels, cek: Secret::new(cek), recipients: Vec::new() })
     }
-    let mut cek = Zeroizing::new([0; CEK_LEN]);
-    let mut iv = [0; IV_LEN];
-    rand::fill(&mut cek[..]).map_err(|_| SealError::Library("the random generator"))?;
-    rand::fill(&mut iv).map_err(|_| SealError::Library("the random generator"))?;
 
-    let mut recipients =
-        to.iter().enumerate().map(|(i, to)| recipient(i + 1, to, &cek)).collect::<Result<Vec<_>, _>>()?;
-    let mut packet = Packet::default();
-    let mut protected = Header {
-        enc: Some(ENC),
-        labels: Some(labels).filter(|labels| !labels.is_empty()),
-        ..Header::default()
-    };
-    match recipients.as_mut_slice() {
-        [only] => {
-            let own = std::mem::take(&mut only.header);
-            protected = Header { enc: protected.enc, labels: protected.labels, ..own };
-            packet.encrypted_key = Some(std::mem::take(&mut only.encrypted_key));
-        }
-        _ => packet.recipients = Some(recipients),
+    /// The content encryption key of this packet, 32 bytes, for a token to seal. Whoever has it can read
+    /// the packet.
+    pub fn cek(&self) -> &Secret {
+        &self.cek
     }
-    let protected = base64url::encode(json(&protected)?);
-    let content = Content::seal(&cek, iv, &protected, optsdata.raw()).ok_or(SealError::Library("AES-GCM"))?;
-    packet.protected = protected;
-    packet.iv = content.iv_text();
-    packet.ciphertext = content.ciphertext_text();
-    packet.tag = content.tag_text();
-    json(&packet)
-}
 
-#[derive(Serialize, Default)]
-struct Packet<'a> {
-    protected: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recipients: Option<Vec<Recipient<'a>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encrypted_key: Option<String>,
-    iv: String,
-    ciphertext: String,
-    tag: String,
-}
+    /// Adds a recipient that has a private key. Its `kid` is its [thumbprint](jwk::thumbprint).
+    pub fn add_public_key(&mut self, to: &To<'_>) -> Result<(), SealError> {
+        let number = self.next_number()?;
+        let (encrypted_key, epk) = public_key::seal(number, to, self.cek.expose())?;
+        let header = Header {
+            alg: Some(to.algorithm.name()),
+            kid: Some(jwk::thumbprint(to.key)),
+            epk,
+            ..Header::default()
+        };
+        self.recipients.push(Recipient { header, encrypted_key: base64url::encode(encrypted_key) });
+        Ok(())
+    }
 
-#[derive(Serialize)]
-struct Recipient<'a> {
-    header: Header<'a>,
-    encrypted_key: String,
-}
-
-#[derive(Serialize, Default)]
-struct Header<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alg: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    enc: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epk: Option<Epk>,
-    // LABELS_HEADER; serde takes no constant here, the tests hold the two together.
-    #[serde(rename = "holdfast.labels", skip_serializing_if = "Option::is_none")]
-    labels: Option<&'a Labels>,
-}
-
-#[derive(Serialize)]
-struct Epk {
-    kty: &'static str,
-    crv: &'static str,
-    x: String,
-    y: String,
-}
-
-/// Seals the content encryption key to one key. `number` counts from 1.
-fn recipient<'a>(number: usize, to: &To<'_>, cek: &[u8; CEK_LEN]) -> Result<Recipient<'a>, SealError> {
-    let (encrypted_key, epk) = match (to.key, to.algorithm.oaep_hash(), to.algorithm) {
-        (PublicKey::Rsa(_), Some(hash), _) => (rsa_oaep(number, to.key, hash, cek)?, None),
-        (PublicKey::Ec(key), None, Algorithm::EcdhEsA256Kw) => {
-            let (wrapped, epk) = ecdh_es_a256kw(number, key, cek)?;
-            (wrapped, Some(epk))
+    /// Adds a recipient that has a symmetric key, by A256GCMKW: `sealed` is what its token made of
+    /// [`Sealing::cek`]. `kid` is the name that its key is configured with: of a symmetric key there is no
+    /// thumbprint that one might show.
+    pub fn add_sealed(&mut self, kid: &str, sealed: Sealed) -> Result<(), SealError> {
+        let number = self.next_number()?;
+        let Sealed::AesGcm { iv, ciphertext, tag } = sealed else {
+            return Err(SealError::NotSealed { recipient: number });
+        };
+        // As long, and not itself: a token that gives back what it was given would publish the key.
+        if ciphertext.len() != self.cek.len() || ciphertext == self.cek.expose() {
+            return Err(SealError::NotSealed { recipient: number });
         }
-        _ => {
-            return Err(SealError::Unfit {
-                recipient: number,
-                algorithm: to.algorithm,
-                key_type: to.key.type_name(),
-            });
+        let header = Header {
+            alg: Some(Algorithm::A256GcmKw.name()),
+            kid: Some(kid.to_owned()),
+            iv: Some(base64url::encode(iv)),
+            tag: Some(base64url::encode(tag)),
+            ..Header::default()
+        };
+        self.recipients.push(Recipient { header, encrypted_key: base64url::encode(ciphertext) });
+        Ok(())
+    }
+
+    /// The packet: flattened serialization for one recipient, general for several, in the order in which
+    /// they were added.
+    pub fn finish(self) -> Result<Vec<u8>, SealError> {
+        let mut packet = Packet::default();
+        let mut protected = Header {
+            enc: Some(Enc::OURS.name()),
+            labels: Some(self.labels).filter(|labels| !labels.is_empty()),
+            ..Header::default()
+        };
+        let mut recipients = self.recipients;
+        match recipients.as_mut_slice() {
+            [] => return Err(SealError::NoRecipient),
+            [only] => {
+                let own = std::mem::take(&mut only.header);
+                protected = Header { enc: protected.enc, labels: protected.labels, ..own };
+                packet.encrypted_key = Some(std::mem::take(&mut only.encrypted_key));
+            }
+            _ => packet.recipients = Some(recipients),
         }
-    };
-    let header = Header {
-        alg: Some(to.algorithm.name()),
-        kid: Some(jwk::thumbprint(to.key)),
-        epk,
-        ..Header::default()
-    };
-    Ok(Recipient { header, encrypted_key: base64url::encode(encrypted_key) })
-}
+        let protected = base64url::encode(json(&protected)?);
+        let content = Content::seal(self.cek.expose(), &protected, self.optsdata.raw())
+            .ok_or(SealError::Library("AES-GCM"))?;
+        packet.protected = protected;
+        packet.iv = base64url::encode(&content.iv);
+        packet.ciphertext = base64url::encode(&content.ciphertext);
+        packet.tag = base64url::encode(&content.tag);
+        json(&packet)
+    }
 
-fn rsa_oaep(
-    number: usize,
-    key: &PublicKey,
-    hash: OaepHash,
-    cek: &[u8; CEK_LEN],
-) -> Result<Vec<u8>, SealError> {
-    let unusable = |why| SealError::Key { recipient: number, why };
-    let der = key.to_der().map_err(unusable)?;
-    let key = PublicEncryptingKey::from_der(&der)
-        .map_err(|_| unusable(Malformed::new("an RSA key that the cryptographic library refuses")))?;
-    let failed = |_| SealError::Library("RSA-OAEP");
-    let key = OaepPublicEncryptingKey::new(key).map_err(failed)?;
-    let algorithm = match hash {
-        OaepHash::Sha1 => &OAEP_SHA1_MGF1SHA1,
-        OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
-    };
-    let mut ciphertext = vec![0; key.ciphertext_size()];
-    let len = key.encrypt(algorithm, cek, &mut ciphertext, None).map_err(failed)?.len();
-    ciphertext.truncate(len);
-    Ok(ciphertext)
-}
-
-fn ecdh_es_a256kw(
-    number: usize,
-    key: &EcPublicKey,
-    cek: &[u8; CEK_LEN],
-) -> Result<(Vec<u8>, Epk), SealError> {
-    check_point(key).map_err(|why| SealError::Key { recipient: number, why })?;
-    let curve = ecdh(key.curve);
-    let failed = || SealError::Library("ECDH");
-    let ephemeral = EphemeralPrivateKey::generate(curve, &SystemRandom::new()).map_err(|_| failed())?;
-    let public = ephemeral.compute_public_key().map_err(|_| failed())?;
-    let peer = UnparsedPublicKey::new(curve, &key.point);
-    let wrapped = agree_ephemeral(ephemeral, peer, failed(), |z| {
-        key_wrap::wrap(key.curve, z, cek).ok_or(SealError::Library("AES key wrap"))
-    })?;
-    let (x, y) = coordinates(public.as_ref());
-    let epk = Epk { kty: "EC", crv: key.curve.name(), x: base64url::encode(x), y: base64url::encode(y) };
-    Ok((wrapped.to_vec(), epk))
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>, SealError> {
-    serde_json::to_vec(value).map_err(|_| SealError::Library("writing JSON"))
+    /// The number of the recipient that comes next, from 1.
+    fn next_number(&self) -> Result<usize, SealError> {
+        match self.recipients.len() {
+            MAX_RECIPIENTS.. => Err(SealError::TooManyRecipients { max: MAX_RECIPIENTS }),
+            count => Ok(count + 1),
+        }
+    }
 }

@@ -6,7 +6,9 @@ use holdfast_envelope::jwe::Jwe;
 use holdfast_wire::{Algorithm, Labels};
 use serde_json::{Value, json};
 
+use crate::josekit_peer::{Form, josekits};
 use crate::sealing::sealed_to;
+use crate::token;
 
 /// A good packet taken apart: the protected header apart from the rest.
 pub(crate) struct Packet {
@@ -16,7 +18,10 @@ pub(crate) struct Packet {
 
 impl Packet {
     fn of(ways: &[(&str, Algorithm)]) -> Packet {
-        let mut rest: Value = serde_json::from_slice(&sealed_to(ways, &Labels::default())).unwrap();
+        Packet::taken_apart(serde_json::from_slice(&sealed_to(ways, &Labels::default())).unwrap())
+    }
+
+    fn taken_apart(mut rest: Value) -> Packet {
         let protected = rest.as_object_mut().unwrap().remove("protected").unwrap();
         let protected = URL_SAFE_NO_PAD.decode(protected.as_str().unwrap()).unwrap();
         Packet { protected: serde_json::from_slice(&protected).unwrap(), rest }
@@ -28,6 +33,18 @@ impl Packet {
 
     pub(crate) fn ec() -> Packet {
         Packet::of(&[("ec-P-256", Algorithm::EcdhEsA256Kw)])
+    }
+
+    pub(crate) fn aes() -> Packet {
+        Packet::of(&[(token::AES, Algorithm::A256GcmKw)])
+    }
+
+    /// ECDH-ES without key wrap, which we do not write.
+    pub(crate) fn direct() -> Packet {
+        let compact = josekits("ec-P-256", Algorithm::EcdhEs, "A256GCM", Form::Compact);
+        let names = ["protected", "encrypted_key", "iv", "ciphertext", "tag"];
+        let members = names.into_iter().zip(compact.split('.')).filter(|(_, text)| !text.is_empty());
+        Packet::taken_apart(members.map(|(name, text)| (name.to_owned(), json!(text))).collect())
     }
 
     pub(crate) fn two() -> Packet {
@@ -58,6 +75,17 @@ impl Packet {
         self.protected.as_object_mut().unwrap().remove(name);
         self.rest.as_object_mut().unwrap().remove(name);
         self
+    }
+
+    pub(crate) fn without_protected(mut self, name: &str) -> Packet {
+        self.protected.as_object_mut().unwrap().remove(name);
+        self
+    }
+
+    pub(crate) fn compact(self) -> String {
+        let protected = URL_SAFE_NO_PAD.encode(self.protected.to_string());
+        let text = |name: &str| self.rest[name].as_str().unwrap_or_default().to_owned();
+        [protected, text("encrypted_key"), text("iv"), text("ciphertext"), text("tag")].join(".")
     }
 
     pub(crate) fn json(self) -> String {

@@ -9,6 +9,7 @@ mod broken;
 mod damage;
 mod defects;
 mod defects_of_headers;
+mod defects_of_recipients;
 mod josekit_peer;
 mod jwk;
 mod sealing;

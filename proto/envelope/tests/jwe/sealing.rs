@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use holdfast_envelope::jwe::{self, Jwe, LABELS_HEADER, To};
+use holdfast_envelope::jwe::{self, Jwe, LABELS_HEADER, Sealing, To};
 use holdfast_envelope::{SealError, check_point};
-use holdfast_wire::{Algorithm, Curve, EcPublicKey, Labels, OptsData, PublicKey, Secret};
+use holdfast_wire::{Algorithm, Curve, EcPublicKey, Labels, OptsData, PublicKey, Sealed, Secret};
 use serde_json::{Value, json};
 
 use crate::token::{self, public_key};
@@ -14,8 +14,14 @@ pub(crate) fn optsdata() -> OptsData {
     OptsData::new(Secret::new((0..32).collect()), [9; 16], &digest).unwrap()
 }
 
-/// Every key with every algorithm that is for it.
+/// Every key with every algorithm that we seal to it.
 pub(crate) fn every_way() -> Vec<(&'static str, Algorithm)> {
+    let mut ways = every_public_way();
+    ways.push((token::AES, Algorithm::A256GcmKw));
+    ways
+}
+
+pub(crate) fn every_public_way() -> Vec<(&'static str, Algorithm)> {
     let mut ways = Vec::new();
     for name in token::KEYS {
         if name.starts_with("rsa") {
@@ -28,10 +34,28 @@ pub(crate) fn every_way() -> Vec<(&'static str, Algorithm)> {
 }
 
 pub(crate) fn sealed_to(ways: &[(&str, Algorithm)], labels: &Labels) -> Vec<u8> {
-    let keys: Vec<PublicKey> = ways.iter().map(|(name, _)| public_key(name)).collect();
-    let to: Vec<To<'_>> =
-        keys.iter().zip(ways).map(|(key, (_, algorithm))| To { key, algorithm: *algorithm }).collect();
-    jwe::seal(&optsdata(), &to, labels).unwrap()
+    let optsdata = optsdata();
+    let mut sealing = Sealing::begin(&optsdata, labels).unwrap();
+    for (name, algorithm) in ways {
+        if *name == token::AES {
+            let sealed = token::seal(sealing.cek());
+            sealing.add_sealed(AES_KID, sealed).unwrap();
+        } else {
+            sealing.add_public_key(&To { key: &public_key(name), algorithm: *algorithm }).unwrap();
+        }
+    }
+    sealing.finish().unwrap()
+}
+
+/// The `kid` that the symmetric key is configured with.
+const AES_KID: &str = "backup \"2026\"";
+
+/// The `kid` that a packet has for a key.
+pub(crate) fn kid(name: &str) -> String {
+    match name {
+        token::AES => AES_KID.to_owned(),
+        _ => holdfast_envelope::jwk::thumbprint(&public_key(name)),
+    }
 }
 
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -75,8 +99,7 @@ fn each_of_several_recipients_opens_the_packet_alone() {
     for (i, (name, algorithm)) in every_way().into_iter().enumerate() {
         let recipient = &jwe.recipients()[i];
         assert_eq!(recipient.algorithm(), Some(algorithm));
-        let kid = holdfast_envelope::jwk::thumbprint(&public_key(name));
-        assert_eq!(recipient.kid(), Some(kid.as_str()));
+        assert_eq!(recipient.kid(), Some(kid(name).as_str()));
         let secret = token::open(name, recipient.sealed().unwrap()).unwrap();
         assert_eq!(jwe.finish(i, secret).unwrap().raw().expose(), optsdata().raw().expose(), "{name}");
     }
@@ -89,6 +112,8 @@ fn one_recipient_is_flattened_and_all_protected() {
     assert_eq!(names(&packet), ["ciphertext", "encrypted_key", "iv", "protected", "tag"]);
     assert_eq!(names(&header), ["alg", "enc", "epk", "kid"]);
     assert_eq!(names(&header["epk"]), ["crv", "kty", "x", "y"]);
+    let (_, header) = protected(&sealed_to(&[(token::AES, Algorithm::A256GcmKw)], &Labels::default()));
+    assert_eq!(names(&header), ["alg", "enc", "iv", "kid", "tag"]);
     let packet = sealed_to(&[("rsa2048", Algorithm::RsaOaep)], &labels(&[("env", "prod")]));
     let (_, header) = protected(&packet);
     assert_eq!(names(&header), ["alg", "enc", LABELS_HEADER, "kid"]);
@@ -97,13 +122,18 @@ fn one_recipient_is_flattened_and_all_protected() {
 
 #[test]
 fn several_recipients_are_general_without_anything_of_our_own() {
-    let ways = [("rsa2048", Algorithm::RsaOaep), ("ec-P-521", Algorithm::EcdhEsA256Kw)];
+    let ways = [
+        ("rsa2048", Algorithm::RsaOaep),
+        ("ec-P-521", Algorithm::EcdhEsA256Kw),
+        (token::AES, Algorithm::A256GcmKw),
+    ];
     let (packet, header) = protected(&sealed_to(&ways, &Labels::default()));
     assert_eq!(names(&packet), ["ciphertext", "iv", "protected", "recipients", "tag"]);
     assert_eq!(header, json!({"enc": "A256GCM"}));
     assert_eq!(names(&packet["recipients"][0]), ["encrypted_key", "header"]);
     assert_eq!(names(&packet["recipients"][0]["header"]), ["alg", "kid"]);
     assert_eq!(names(&packet["recipients"][1]["header"]), ["alg", "epk", "kid"]);
+    assert_eq!(names(&packet["recipients"][2]["header"]), ["alg", "iv", "kid", "tag"]);
 }
 
 #[test]
@@ -137,11 +167,20 @@ fn what_cannot_be_sealed_to_is_told() {
     let to = |key, algorithm| To { key, algorithm };
 
     assert_eq!(seal(&[]), "a packet needs a recipient: give at least one key");
-    assert_eq!(seal(&[to(&rsa, Algorithm::RsaOaep); 65]), "65 recipients; a packet has at most 64");
+    assert_eq!(
+        seal(&[to(&rsa, Algorithm::RsaOaep); 65]),
+        "more than 64 recipients; give fewer keys, or seal a packet for some and another for the rest"
+    );
     assert_eq!(
         seal(&[to(&rsa, Algorithm::RsaOaep), to(&rsa, Algorithm::EcdhEsA256Kw)]),
         "recipient 2: ECDH-ES+A256KW cannot seal to a key of type RSA-2048; choose another algorithm"
     );
+    for algorithm in ["ECDH-ES+A128KW", "ECDH-ES+A192KW", "ECDH-ES", "A256GCMKW"] {
+        assert_eq!(
+            seal(&[to(&ec, algorithm.parse().unwrap())]),
+            format!("recipient 1: {algorithm} cannot seal to a key of type P-256; choose another algorithm")
+        );
+    }
     assert_eq!(
         seal(&[to(&ec, Algorithm::RsaOaep256)]),
         "recipient 1: RSA-OAEP-256 cannot seal to a key of type P-256; choose another algorithm"
@@ -156,6 +195,30 @@ fn what_cannot_be_sealed_to_is_told() {
         jwe::seal(&optsdata(), &[to(&even, Algorithm::RsaOaep)], &Labels::default()),
         Err(SealError::Key { recipient: 1, .. })
     ));
+}
+
+#[test]
+fn what_no_token_sealed_is_not_added() {
+    let (optsdata, labels) = (optsdata(), Labels::default());
+    let mut sealing = Sealing::begin(&optsdata, &labels).unwrap();
+    let gcm = |ciphertext| Sealed::AesGcm { iv: [0; 12], ciphertext, tag: [0; 16] };
+    let unsealed = sealing.cek().expose().to_vec();
+    let rsa = Sealed::RsaOaep { hash: holdfast_wire::OaepHash::Sha1, ciphertext: vec![1; 32] };
+    for sealed in [gcm(vec![]), gcm(vec![1; 31]), gcm(vec![1; 40]), gcm(unsealed), rsa] {
+        let error = sealing.add_sealed("k", sealed).unwrap_err();
+        assert_eq!(error, SealError::NotSealed { recipient: 1 });
+    }
+    sealing.add_sealed("k", token::seal(sealing.cek())).unwrap();
+    assert_eq!(Jwe::parse(&sealing.finish().unwrap()).unwrap().recipients().len(), 1);
+}
+
+#[test]
+fn a_packet_in_the_making_shows_no_secret() {
+    let (optsdata, labels) = (optsdata(), Labels::default());
+    let sealing = Sealing::begin(&optsdata, &labels).unwrap();
+    assert_eq!(sealing.cek().len(), 32);
+    let shown = format!("{sealing:?}");
+    assert!(shown.contains("cek: Secret(..)") && !shown.contains("symkey"), "{shown}");
 }
 
 #[test]
