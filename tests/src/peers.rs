@@ -9,7 +9,6 @@ pub mod containerd;
 pub mod decoder;
 pub mod registry;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -70,7 +69,9 @@ impl Peers {
     pub fn over_bridge(house: &House) -> Peers {
         // Where the peers' root has it too.
         let program = house.dir.path().join("holdfast");
-        fs::copy(crate::binary("holdfast"), &program).expect("a copy");
+        // By another process: one of ours that forks meanwhile would hold the copy open for writing, and
+        // what is open for writing cannot be run (ETXTBSY).
+        must(Command::new("cp").arg(crate::binary("holdfast")).arg(&program));
         let mut holdfast = Command::new(program);
         holdfast.arg("--socket").arg(house.socket());
         Peers::set_up(house, holdfast, &["--bridge"])

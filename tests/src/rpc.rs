@@ -10,6 +10,7 @@ use holdfast_wire::grpc::keyprovider::KeyProviderKeyWrapProtocolInput as Input;
 use holdfast_wire::grpc::keyprovider::key_provider_service_client::KeyProviderServiceClient;
 use holdfast_wire::grpc::v1;
 use holdfast_wire::grpc::v1::holdfast_client::HoldfastClient;
+use holdfast_wire::{OptsData, Secret};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -18,6 +19,11 @@ pub async fn connect(socket: &Path) -> Channel {
     let uri = format!("unix://{}", socket.display());
     let endpoint = Endpoint::try_from(uri).expect("a socket's URI").timeout(Duration::from_secs(60));
     endpoint.connect().await.expect("a connection")
+}
+
+/// A layer's key as ocicrypt would have it wrapped.
+pub fn optsdata() -> OptsData {
+    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).expect("optsdata")
 }
 
 /// UnWrapKey with this packet, in the bytes that ocicrypt's Go code sends.

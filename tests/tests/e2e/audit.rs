@@ -4,13 +4,8 @@ use std::process::Command;
 
 use holdfast_e2e::house::{House, file, me};
 use holdfast_e2e::{eventually, rpc};
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
-
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_requests_until_it_has_room_and_nothing_is_torn() {
@@ -42,7 +37,7 @@ async fn a_full_disk_stops_requests_until_it_has_room_and_nothing_is_torn() {
     let _daemon = house.start_command(command);
 
     // The first packet is wrapped while there is room.
-    let packet = rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.unwrap();
+    let packet = rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.unwrap();
     let mut answered = 1;
     let status = loop {
         match rpc::unwrap_key(&house.socket(), &packet).await {
@@ -79,7 +74,8 @@ async fn every_answered_request_has_its_record_when_the_daemon_is_killed_under_l
     let mut answered: usize = 0;
     for round in 0..5 {
         let daemon = house.start();
-        let packet = rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.unwrap();
+        let packet =
+            rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.unwrap();
         answered += 1;
         let callers: Vec<_> = (0..8)
             .map(|_| {

@@ -4,16 +4,11 @@ use std::path::PathBuf;
 
 use holdfast_e2e::house::{House, file, me};
 use holdfast_e2e::{image, rpc};
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
 
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
-
 async fn wrap(house: &House, alias: &str) -> Result<Vec<u8>, tonic::Status> {
-    rpc::wrap_key(&house.socket(), &[alias], optsdata().raw().expose()).await
+    rpc::wrap_key(&house.socket(), &[alias], rpc::optsdata().raw().expose()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

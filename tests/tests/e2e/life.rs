@@ -4,19 +4,14 @@ use std::os::unix::fs::MetadataExt as _;
 
 use holdfast_e2e::house::{House, file};
 use holdfast_e2e::{must_fail, rpc};
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
-
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_clean_and_takes_the_socket_away() {
     let house = House::new().key("images", KeyKind::EcP256);
     let daemon = house.start();
     let kept = rpc::connect(&house.socket()).await;
-    assert!(rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.is_ok());
+    assert!(rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.is_ok());
     assert!(daemon.stop().success());
     assert!(!house.socket().exists());
     drop(kept);
@@ -26,14 +21,14 @@ async fn a_stop_is_clean_and_takes_the_socket_away() {
 async fn a_killed_daemon_is_followed_by_another_on_the_same_path() {
     let house = House::new().key("images", KeyKind::EcP256);
     let daemon = house.start();
-    let packet = rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.unwrap();
+    let packet = rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.unwrap();
     daemon.kill();
     assert!(house.socket().exists());
     let before = std::fs::metadata(house.socket()).unwrap().ino();
     // The path answers nobody: readiness is the new daemon's socket.
     let daemon = house.start();
     assert_ne!(std::fs::metadata(house.socket()).unwrap().ino(), before);
-    assert_eq!(rpc::unwrap_key(&house.socket(), &packet).await.unwrap(), optsdata().raw().expose());
+    assert_eq!(rpc::unwrap_key(&house.socket(), &packet).await.unwrap(), rpc::optsdata().raw().expose());
     drop(daemon);
 }
 

@@ -6,16 +6,11 @@ use std::time::Duration;
 
 use holdfast_e2e::house::House;
 use holdfast_e2e::{eventually, rpc};
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
 
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
-
 async fn wrap(house: &House) -> Vec<u8> {
-    rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.unwrap()
+    rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +80,9 @@ async fn one_connection_too_many_is_closed_and_its_place_comes_back() {
     eventually("a free place", async || {
         match tonic::transport::Endpoint::try_from(format!("unix://{}", house.socket().display())) {
             Ok(endpoint) => match endpoint.connect().await {
-                Ok(channel) => rpc::wrap_on(channel, &["images"], optsdata().raw().expose()).await.is_ok(),
+                Ok(channel) => {
+                    rpc::wrap_on(channel, &["images"], rpc::optsdata().raw().expose()).await.is_ok()
+                }
                 Err(_) => false,
             },
             Err(error) => panic!("{error}"),
@@ -131,7 +128,7 @@ async fn a_body_that_never_ends_is_cut_off_and_others_are_served_meanwhile() {
     let len = u8::try_from(block.len()).unwrap();
     stream.write_all(&[0, 0, len, 1, 4, 0, 0, 0, 1]).unwrap();
     stream.write_all(&block).unwrap();
-    assert!(rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.is_ok());
+    assert!(rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.is_ok());
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut seen = Vec::new();
     let mut byte = [0; 256];

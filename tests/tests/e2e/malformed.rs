@@ -2,19 +2,14 @@
 
 use holdfast_e2e::house::House;
 use holdfast_e2e::rpc;
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::{Code, Status};
-
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_is_an_error_of_one_line_and_the_next_request_is_served() {
     let house = House::new().key("images", KeyKind::EcP256);
     let daemon = house.start();
-    let good = rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.unwrap();
+    let good = rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.unwrap();
     let bodies: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty", Vec::new(), "the request ends too early"),
         ("not json", b"hello".to_vec(), "the request is not JSON"),
@@ -41,7 +36,7 @@ async fn each_is_an_error_of_one_line_and_the_next_request_is_served() {
         one_line(name, &status, says);
         assert_eq!(
             rpc::unwrap_key(&house.socket(), &good).await.unwrap(),
-            optsdata().raw().expose(),
+            rpc::optsdata().raw().expose(),
             "after {name}"
         );
     }
@@ -73,7 +68,7 @@ async fn a_message_over_sixteen_mebibytes_is_refused_and_the_next_is_served() {
     let status =
         rpc::send_unwrap(rpc::connect(&house.socket()).await, vec![b' '; limit - 16]).await.unwrap_err();
     one_line("16 MiB of spaces", &status, "the request ends too early");
-    assert!(rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.is_ok());
+    assert!(rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +91,7 @@ async fn what_is_not_protobuf_or_not_http2_is_an_error_and_the_next_is_served() 
     let path = "/keyprovider.KeyProviderService/UnWrapKey".parse().unwrap();
     let answer = client.unary(tonic::Request::new(vec![0x0f, 0xff, 0xff]), path, Raw).await;
     assert_eq!(answer.unwrap_err().code(), Code::Internal);
-    assert!(rpc::wrap_key(&house.socket(), &["images"], optsdata().raw().expose()).await.is_ok());
+    assert!(rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.is_ok());
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 

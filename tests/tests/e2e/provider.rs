@@ -3,19 +3,14 @@
 use holdfast_e2e::house::House;
 use holdfast_e2e::rpc;
 use holdfast_envelope::jwe::Jwe;
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
-
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrapped_unwraps_to_the_same_bytes() {
     let house = House::new().key("images", KeyKind::Rsa2048).key("spare", KeyKind::EcP384);
     let _daemon = house.start();
-    let given = optsdata();
+    let given = rpc::optsdata();
     for parameters in [&["images"][..], &["spare"], &["images+spare;env=prod"], &["images", "spare;team=a"]] {
         let packet = rpc::wrap_key(&house.socket(), parameters, given.raw().expose()).await.unwrap();
         let answer = rpc::unwrap_key(&house.socket(), &packet).await.unwrap();
@@ -34,7 +29,7 @@ async fn labels_stand_in_the_packet_and_are_asked_for() {
         "user = {me}\nto = [\"unwrap\"]\nkeys = [\"images\"]\nlabels = {{ env = \"prod\" }}"
     ));
     let _daemon = house.start();
-    let given = optsdata();
+    let given = rpc::optsdata();
     let wrap = async |parameter: &str| {
         rpc::wrap_key(&house.socket(), &[parameter], given.raw().expose()).await.unwrap()
     };
@@ -51,7 +46,8 @@ async fn labels_stand_in_the_packet_and_are_asked_for() {
 async fn an_unknown_alias_looks_denied() {
     let house = House::new().key("images", KeyKind::EcP256);
     let _daemon = house.start();
-    let status = rpc::wrap_key(&house.socket(), &["nothing"], optsdata().raw().expose()).await.unwrap_err();
+    let status =
+        rpc::wrap_key(&house.socket(), &["nothing"], rpc::optsdata().raw().expose()).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert!(status.message().contains("or there is no such key"), "{}", status.message());
 }
@@ -88,7 +84,7 @@ async fn keys_and_nonces_of_the_wrong_length_are_refused_at_wrap() {
 async fn sixteen_callers_at_once_are_all_answered() {
     let house = House::new().key("images", KeyKind::Rsa2048);
     let daemon = house.start();
-    let given = optsdata();
+    let given = rpc::optsdata();
     let packet = rpc::wrap_key(&house.socket(), &["images"], given.raw().expose()).await.unwrap();
     let callers: Vec<_> = (0..16)
         .map(|_| {

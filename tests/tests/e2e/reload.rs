@@ -5,16 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_e2e::house::{Daemon, House, file, me};
 use holdfast_e2e::{eventually, rpc};
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
 
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
-
 async fn wrap(house: &House, alias: &str) -> Result<Vec<u8>, tonic::Status> {
-    rpc::wrap_key(&house.socket(), &[alias], optsdata().raw().expose()).await
+    rpc::wrap_key(&house.socket(), &[alias], rpc::optsdata().raw().expose()).await
 }
 
 /// Sends SIGHUP and waits until the daemon has said what came of it.

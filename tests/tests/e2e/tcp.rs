@@ -5,14 +5,9 @@ use std::process::Command;
 
 use holdfast_e2e::house::{House, file};
 use holdfast_e2e::{eventually, must, must_fail, rpc};
-use holdfast_wire::{OptsData, Secret};
 use hsm_sim::KeyKind;
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-
-fn optsdata() -> OptsData {
-    OptsData::new(Secret::new(vec![3; 32]), [4; 16], &format!("sha256:{}", "a".repeat(64))).unwrap()
-}
 
 /// A certificate authority in files, made by openssl.
 struct Authority {
@@ -134,7 +129,7 @@ async fn tls(port: u16, servers: &Authority, client: Option<&(PathBuf, PathBuf)>
 }
 
 async fn wrap(channel: Channel) -> Result<Vec<u8>, tonic::Status> {
-    rpc::wrap_on(channel, &["images"], optsdata().raw().expose()).await
+    rpc::wrap_on(channel, &["images"], rpc::optsdata().raw().expose()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +140,7 @@ async fn a_client_is_the_names_in_its_certificate() {
     let _daemon = house.start();
     let packet = wrap(tls(port, &servers, Some(&node)).await.unwrap()).await.unwrap();
     let answer = rpc::unwrap_on(tls(port, &servers, Some(&node)).await.unwrap(), &packet).await.unwrap();
-    assert_eq!(answer, optsdata().raw().expose());
+    assert_eq!(answer, rpc::optsdata().raw().expose());
     let status = wrap(tls(port, &servers, Some(&other)).await.unwrap()).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     let records = house.audit();
