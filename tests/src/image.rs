@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::house::House;
 use crate::must;
 
 /// Makes an OCI layout with one image (`v1`) of `layers` layers, each some files, and gives its directory.
@@ -22,6 +23,14 @@ pub fn build(dir: &Path, layers: usize) -> PathBuf {
         must(umoci().args(["insert", "--image", &image]).arg(&tree).arg(&to));
     }
     layout
+}
+
+/// A plain image of three layers, and the same encrypted by skopeo to a key of the house.
+pub fn plain_and_encrypted(house: &House, label: &str) -> (PathBuf, PathBuf) {
+    let plain = build(house.dir.path(), 3);
+    let encrypted = house.dir.path().join("encrypted");
+    skopeo_encrypt(&plain, &encrypted, &[&format!("jwe:{}", house.public_key_file(label).display())]);
+    (plain, encrypted)
 }
 
 /// Encrypts every layer of `from:v1` with the distribution's skopeo.

@@ -112,13 +112,7 @@ async fn an_imported_key_opens_and_is_told_as_imported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_packets_of_every_kind_get_one_answer() {
     let house = House::new().key("images", KeyKind::Rsa2048);
-    let plain = image::build(house.dir.path(), 3);
-    let encrypted = house.dir.path().join("encrypted");
-    image::skopeo_encrypt(
-        &plain,
-        &encrypted,
-        &[&format!("jwe:{}", house.public_key_file("images").display())],
-    );
+    let (_, encrypted) = image::plain_and_encrypted(&house, "images");
     let packet: serde_json::Value = serde_json::from_slice(&image::packets(&encrypted, "jwe")[0]).unwrap();
     let _daemon = house.start();
     let mut seen = Vec::new();

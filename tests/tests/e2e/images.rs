@@ -13,21 +13,10 @@ fn decrypt(house: &House, from: &Path, to: &Path) -> Command {
     command
 }
 
-fn encrypted(house: &House) -> (std::path::PathBuf, std::path::PathBuf) {
-    let plain = image::build(house.dir.path(), 3);
-    let encrypted = house.dir.path().join("encrypted");
-    image::skopeo_encrypt(
-        &plain,
-        &encrypted,
-        &[&format!("jwe:{}", house.public_key_file("images").display())],
-    );
-    (plain, encrypted)
-}
-
 #[test]
 fn a_decrypted_image_has_the_layers_it_had() {
     let house = House::new().key("images", KeyKind::Rsa2048);
-    let (plain, encrypted) = encrypted(&house);
+    let (plain, encrypted) = image::plain_and_encrypted(&house, "images");
     let _daemon = house.start();
     let opened = house.dir.path().join("opened");
     must(&mut decrypt(&house, &encrypted, &opened));
@@ -42,7 +31,7 @@ fn a_decrypted_image_has_the_layers_it_had() {
 #[test]
 fn without_the_key_skopeo_cannot_read_it() {
     let house = House::new().key("images", KeyKind::Rsa2048);
-    let (_, encrypted) = encrypted(&house);
+    let (_, encrypted) = image::plain_and_encrypted(&house, "images");
     let other = house.dir.path().join("other.pem");
     let mut openssl = hsm_sim::command("openssl", "openssl").unwrap();
     must(openssl.args(["genpkey", "-algorithm", "RSA", "-out"]).arg(&other));
@@ -63,7 +52,7 @@ async fn a_caller_without_a_rule_is_refused_and_nothing_is_left() {
     house.hsm.generate(&house.token, "images", &[1], KeyKind::Rsa2048).unwrap();
     house.configure("images", "images", "");
     house.allow(&format!("user = {}\nto = [\"unwrap\"]\nkeys = [\"images\"]", me() + 1));
-    let (_, encrypted) = encrypted(&house);
+    let (_, encrypted) = image::plain_and_encrypted(&house, "images");
     let _daemon = house.start();
     let opened = house.dir.path().join("opened");
     let said = must_fail(&mut decrypt(&house, &encrypted, &opened));
@@ -79,7 +68,7 @@ async fn a_caller_without_a_rule_is_refused_and_nothing_is_left() {
 #[test]
 fn a_damaged_layer_is_told_and_nothing_is_left() {
     let house = House::new().key("images", KeyKind::EcP256);
-    let (_, encrypted) = encrypted(&house);
+    let (_, encrypted) = image::plain_and_encrypted(&house, "images");
     let digest = image::layers(&encrypted).remove(1);
     let blob = image::blob(&encrypted, &digest);
     let mut bytes = std::fs::read(&blob).unwrap();
@@ -96,7 +85,7 @@ fn a_damaged_layer_is_told_and_nothing_is_left() {
 #[test]
 fn an_image_for_another_key_is_told_as_such() {
     let mut house = House::new().key("images", KeyKind::Rsa2048);
-    let (_, encrypted) = encrypted(&house);
+    let (_, encrypted) = image::plain_and_encrypted(&house, "images");
     house.hsm.destroy(&house.token, "images").unwrap();
     house.hsm.generate(&house.token, "images", &[9], KeyKind::Rsa2048).unwrap();
     house.allow("user = 4000000\nto = [\"wrap\"]\nkeys = [\"images\"]");

@@ -8,13 +8,7 @@ use hsm_sim::KeyKind;
 /// Encrypts a three-layer image by skopeo and opens each layer's packet over both services.
 async fn opens(kind: KeyKind) {
     let house = House::new().key("images", kind);
-    let plain = image::build(house.dir.path(), 3);
-    let encrypted = house.dir.path().join("encrypted");
-    image::skopeo_encrypt(
-        &plain,
-        &encrypted,
-        &[&format!("jwe:{}", house.public_key_file("images").display())],
-    );
+    let (plain, encrypted) = image::plain_and_encrypted(&house, "images");
     let daemon = house.start();
     let packets = image::packets(&encrypted, "jwe");
     assert_eq!(packets.len(), 3);
