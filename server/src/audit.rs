@@ -11,12 +11,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::Sender;
 use holdfast_wire::{Labels, OptsData};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::caller::Caller;
 use crate::request::Request;
@@ -143,7 +142,7 @@ pub struct AuditDown;
 /// The audit log. Clones write the same file.
 #[derive(Clone)]
 pub struct Audit {
-    jobs: Sender<Job>,
+    jobs: mpsc::Sender<Job>,
     down: Arc<AtomicBool>,
     /// Requests that will append a record soon.
     under_way: Arc<AtomicUsize>,
@@ -154,13 +153,15 @@ impl Audit {
     /// Opens the file, or makes it, and starts the writer.
     pub fn open(path: &Path) -> io::Result<Audit> {
         let writer = Writer::open(path)?;
-        let (jobs, queue) = crossbeam_channel::bounded(4096);
+        let (jobs, queue) = mpsc::channel(4096);
         let down = Arc::new(AtomicBool::new(false));
         let under_way = Arc::new(AtomicUsize::new(0));
+        // For waiting with a deadline, on a thread that has nothing else to do.
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (shared, others) = (down.clone(), under_way.clone());
         std::thread::Builder::new()
             .name("audit".into())
-            .spawn(move || writer.run(&queue, &shared, &others))?;
+            .spawn(move || clock.block_on(writer.run(queue, &shared, &others)))?;
         Ok(Audit { jobs, down, under_way, refusals: Arc::default() })
     }
 

@@ -1,7 +1,7 @@
 //! The way of one request: policy, custodian, finish, audit.
 //!
-//! It runs in a task of its own from the policy to the audit record, so that a caller who hangs up in
-//! the middle leaves no token operation unrecorded.
+//! From the policy to the audit record it outlives its caller: one who hangs up in the middle leaves no
+//! token operation unrecorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tonic::Status;
 use crate::audit::{Audit, Record, Released};
 use crate::config;
 use crate::keyring::Keyring;
+use crate::outlive::{Panicked, outlive};
 use crate::policy::Policy;
 use crate::request::{Request, RequestId};
 use crate::status::Failure;
@@ -89,7 +90,7 @@ impl Engine {
         packets: Vec<Packet>,
     ) -> Result<Unwrapped, Status> {
         let id = request.id;
-        let work = tokio::spawn(async move {
+        let work = outlive(async move {
             let _under_way = self.audit.begin();
             let mut trail = Trail::default();
             match self.open_first(&request, &packets, &mut trail).await {
@@ -113,7 +114,7 @@ impl Engine {
     /// Wraps optsdata to the keys that its parameters name.
     pub async fn wrap(self: Arc<Self>, request: Request, asked: WrapRequest) -> Result<Vec<u8>, Status> {
         let id = request.id;
-        let work = tokio::spawn(async move {
+        let work = outlive(async move {
             let mut trail = Trail::default();
             match self.seal_to_all(&request, &asked, &mut trail).await {
                 Ok(packet) => {
@@ -161,7 +162,7 @@ impl Engine {
     }
 }
 
-fn finish<T>(id: RequestId, result: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Status> {
+fn finish<T>(id: RequestId, result: Result<Result<T, Failure>, Panicked>) -> Result<T, Status> {
     result.unwrap_or(Err(Failure::Internal)).map_err(|failure| failure.into_status(id))
 }
 

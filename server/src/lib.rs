@@ -23,9 +23,9 @@ pub mod status;
 
 mod limits;
 mod listen;
+mod outlive;
 mod process;
 mod reload;
-
 mod service;
 mod watch;
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout_at;
 
 use super::{AuditDown, now};
 
@@ -83,8 +83,14 @@ impl Writer {
         Ok(Writer { path: path.to_owned(), file, good })
     }
 
-    pub(super) fn run(mut self, queue: &Receiver<Job>, down: &AtomicBool, under_way: &AtomicUsize) {
-        while let Ok(first) = queue.recv() {
+    /// Until nobody can append any more. The thread is its own: it blocks on the disk.
+    pub(super) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Job>,
+        down: &AtomicBool,
+        under_way: &AtomicUsize,
+    ) {
+        while let Some(first) = queue.recv().await {
             let mut group = Group::default();
             let mut reopen = group.take(first);
             let until = Instant::now() + GATHER;
@@ -93,9 +99,9 @@ impl Writer {
                     Ok(job) => job,
                     // Each of these requests holds its place until its own record is written.
                     Err(_) if group.records >= under_way.load(Ordering::Relaxed) => break,
-                    Err(_) => match queue.recv_deadline(until) {
-                        Ok(job) => job,
-                        Err(_) => break,
+                    Err(_) => match timeout_at(until.into(), queue.recv()).await {
+                        Ok(Some(job)) => job,
+                        Ok(None) | Err(_) => break,
                     },
                 };
                 reopen = group.take(next);

@@ -1,10 +1,11 @@
-//! The callers: UnWrapKey over HTTP/2 on the daemon's socket, straight on h2.
+//! The callers: UnWrapKey over HTTP/2 on the daemon's socket.
 //!
 //! What a Go peer sends and no more, because callers and daemon share the machine's cores: each
-//! microsecond spent here is one that the daemon does not get. All callers run on one thread.
+//! microsecond spent here is one that the daemon does not get.
 
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+mod raw;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,6 @@ use holdfast_wire::grpc::keyprovider::KeyProviderKeyWrapProtocolOutput as Output
 use http::{HeaderMap, Request};
 use prost::Message as _;
 use tokio::net::UnixStream;
-use tokio::task::{JoinSet, LocalSet};
 
 use crate::stock::{Call, Stock};
 
@@ -59,83 +59,97 @@ impl Load {
 /// Runs `callers` callers, each of which has one call under way all the time.
 pub(crate) fn drive(
     socket: &Path,
-    stock: &Rc<Stock>,
+    stock: &Stock,
     callers: usize,
     connections: Connections,
     until: Until,
 ) -> Load {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
-        let kept = match connections {
-            Connections::New => None,
-            Connections::Kept => Some(keep(socket).await),
-        };
-        let begun = Instant::now();
-        let mut running = JoinSet::new();
-        for number in 0..callers {
-            let caller = Caller { socket: socket.to_owned(), stock: stock.clone(), kept: kept.clone() };
-            let calls = match until {
-                Until::Time(_) => usize::MAX,
-                Until::Calls(calls) => calls / callers + usize::from(number < calls % callers),
-            };
-            let deadline = match until {
-                Until::Time(time) => Some(begun + time),
-                Until::Calls(_) => None,
-            };
-            running.spawn_local(caller.run(calls, deadline));
-        }
-        let mut latencies = running.join_all().await.concat();
-        let seconds = begun.elapsed().as_secs_f64();
-        latencies.sort_unstable();
-        Load { seconds, latencies }
-    })
+    let begun = Instant::now();
+    let quota = |number: usize| Quota {
+        calls: match until {
+            Until::Time(_) => usize::MAX,
+            Until::Calls(calls) => calls / callers + usize::from(number < calls % callers),
+        },
+        deadline: match until {
+            Until::Time(time) => Some(begun + time),
+            Until::Calls(_) => None,
+        },
+    };
+    let mut latencies = match connections {
+        Connections::New => on_threads(socket, stock, (0..callers).map(quota)),
+        Connections::Kept => on_one_connection(socket, stock, (0..callers).map(quota)),
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    latencies.sort_unstable();
+    Load { seconds, latencies }
 }
 
-struct Caller {
-    socket: PathBuf,
-    stock: Rc<Stock>,
-    kept: Option<SendRequest<Bytes>>,
+/// What one caller does.
+struct Quota {
+    calls: usize,
+    deadline: Option<Instant>,
 }
 
-impl Caller {
-    async fn run(self, calls: usize, deadline: Option<Instant>) -> Vec<Duration> {
+impl Quota {
+    fn has_more(&self, made: usize) -> bool {
+        made < self.calls && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
+    }
+}
+
+/// A thread for each caller, a connection for each call.
+fn on_threads(socket: &Path, stock: &Stock, quotas: impl Iterator<Item = Quota>) -> Vec<Duration> {
+    let caller = |quota: Quota| {
         let mut latencies = Vec::new();
-        while latencies.len() < calls {
+        while quota.has_more(latencies.len()) {
+            let call = stock.next();
             let before = Instant::now();
-            if deadline.is_some_and(|deadline| before >= deadline) {
-                break;
-            }
-            let call = self.stock.next();
-            let answer = match &self.kept {
-                Some(connection) => exchange(connection.clone(), call).await,
-                None => connect_and_exchange(&self.socket, call).await,
-            };
-            let answer = answer.unwrap_or_else(|error| panic!("an UnWrapKey call failed: {error}"));
+            let answer = raw::call(socket, &call.message).unwrap_or_else(|error| {
+                panic!("an UnWrapKey call failed, the daemon's log says why: {error}")
+            });
             latencies.push(before.elapsed());
             check(&answer, call);
         }
         latencies
-    }
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = quotas.map(|quota| scope.spawn(move || caller(quota))).collect();
+        running.into_iter().flat_map(|caller| caller.join().expect("a caller")).collect()
+    })
+}
+
+/// All callers on one thread and one connection.
+fn on_one_connection(socket: &Path, stock: &Stock, quotas: impl Iterator<Item = Quota>) -> Vec<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let connection = keep(socket).await;
+        let callers = quotas.map(|quota| {
+            let connection = connection.clone();
+            async move {
+                let mut latencies = Vec::new();
+                while quota.has_more(latencies.len()) {
+                    let call = stock.next();
+                    let before = Instant::now();
+                    let answer = exchange(connection.clone(), call)
+                        .await
+                        .unwrap_or_else(|error| panic!("an UnWrapKey call failed: {error}"));
+                    latencies.push(before.elapsed());
+                    check(&answer, call);
+                }
+                latencies
+            }
+        });
+        futures_util::future::join_all(callers).await.concat()
+    })
 }
 
 /// A connection that lives as long as its senders.
 async fn keep(socket: &Path) -> SendRequest<Bytes> {
     let stream = UnixStream::connect(socket).await.expect("a connection");
     let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
-    tokio::task::spawn_local(async move {
+    tokio::spawn(async move {
         connection.await.expect("a connection that stays");
     });
     sender
-}
-
-async fn connect_and_exchange(socket: &Path, call: &Call) -> Result<Vec<u8>, String> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
-    let (sender, connection) = h2::client::handshake(stream).await.map_err(|error| error.to_string())?;
-    tokio::select! {
-        answer = exchange(sender, call) => answer,
-        ended = connection => Err(format!("the connection ended: {ended:?}")),
-    }
 }
 
 /// One gRPC call (the unary part of its HTTP/2 mapping); the answer's message with its frame.

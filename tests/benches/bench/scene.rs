@@ -1,7 +1,6 @@
 //! A token with one key, a daemon before it, and packets for it.
 
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
 use holdfast_e2e::house::{Daemon, House};
@@ -23,7 +22,7 @@ pub(crate) struct Scene {
     pub(crate) daemon: Daemon,
     house: House,
     kind: KeyKind,
-    stock: Rc<Stock>,
+    stock: Stock,
     input: PathBuf,
 }
 
@@ -49,7 +48,7 @@ impl Scene {
     }
 
     fn of(house: House, kind: KeyKind) -> Scene {
-        let stock = Rc::new(Stock::new(&house.public_key(KEY)));
+        let stock = Stock::new(&house.public_key(KEY));
         let input = house.dir.path().join("sealed");
         std::fs::write(&input, &stock.sealed).expect("a file");
         let scene = Scene { daemon: house.start(), house, kind, stock, input };
