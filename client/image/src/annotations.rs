@@ -1,6 +1,8 @@
 //! The annotations that ocicrypt's users put on an encrypted layer: the packets that hold its key,
 //! and the public options of its cipher.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
@@ -59,6 +61,18 @@ impl PublicOptions {
         })?;
         Ok(PublicOptions { hmac })
     }
+}
+
+/// The annotations of a layer encrypted here, as ocicrypt writes them: several packets of a scheme are
+/// joined by commas.
+pub(crate) fn write(packets: &[Packet], public: &PublicOptions) -> Map<String, Value> {
+    let mut by_scheme: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for packet in packets {
+        by_scheme.entry(&packet.scheme).or_default().push(STANDARD.encode(&packet.data));
+    }
+    let keys =
+        by_scheme.into_iter().map(|(scheme, texts)| (format!("{KEYS}{scheme}"), texts.join(",").into()));
+    keys.chain([(PUBOPTS.to_owned(), public.to_annotation().into())]).collect()
 }
 
 /// The cipher a layer names, whether or not this version knows it.
@@ -133,6 +147,19 @@ mod tests {
             packets(&annotations("org.opencontainers.image.enc.keys.provider.kp", "AQ==,Ag==")).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!((found[1].scheme.as_str(), found[1].data.as_slice()), ("provider.kp", &[2u8][..]));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let packet = |scheme: &str, data: u8| Packet { scheme: scheme.to_owned(), data: vec![data; 3] };
+        let options = PublicOptions { hmac: [7; 32] };
+        let written =
+            write(&[packet("provider.kp", 1), packet("jwe", 2), packet("provider.kp", 3)], &options);
+        let names: Vec<_> = written.keys().map(|name| name.trim_start_matches(PREFIX)).collect();
+        assert_eq!(names, ["keys.jwe", "keys.provider.kp", "pubopts"]);
+        let read = packets(&written).unwrap();
+        assert_eq!(read, [packet("jwe", 2), packet("provider.kp", 1), packet("provider.kp", 3)]);
+        assert_eq!(PublicOptions::of(&written).unwrap(), options);
     }
 
     #[test]

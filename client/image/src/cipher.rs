@@ -5,22 +5,23 @@
 //! is out before its MAC is known. So decryption takes two passes: [`verify`] reads the whole blob
 //! and checks size, digest and MAC; only the [`Verified`] that it gives can be decrypted. What the MAC
 //! does not cover shows in the plaintext's digest, which whoever writes the plaintext checks.
-//! Memory is constant: blocks of 1 MiB.
+//! Encryption takes one pass, as what it reads can be checked by its digest. Memory is constant: blocks
+//! of 1 MiB.
 
+mod encrypt;
 mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 
-use aws_lc_rs::cipher::{AES_256, EncryptionContext, StreamingEncryptingKey, UnboundCipherKey};
-use aws_lc_rs::{constant_time, hmac, rand};
-use holdfast_wire::{NONCE_LEN, OptsData, SYMKEY_LEN, Secret};
-use zeroize::Zeroizing;
+use aws_lc_rs::{constant_time, hmac};
+use holdfast_wire::{OptsData, Secret};
 
 use crate::digest::Hasher;
 use crate::{Digest, Error, PublicOptions};
 
+pub use encrypt::{Encrypted, encrypt, new_key};
 pub use reader::Plaintext;
 
 /// Bytes read and written at once.
@@ -78,58 +79,6 @@ impl<'k, F: Read + Seek> Verified<'k, F> {
         // What has been appended since the first pass was not checked.
         Plaintext::new(self.blob.take(self.size), self.optsdata)
     }
-}
-
-/// What [`encrypt`] made.
-pub struct Encrypted {
-    /// The key, the nonce and the plaintext's digest: what is to be wrapped.
-    pub optsdata: OptsData,
-    /// What goes into the layer's annotations.
-    pub public: PublicOptions,
-    /// Digest of the encrypted blob.
-    pub digest: Digest,
-    /// Its size in bytes, which is that of the plaintext.
-    pub size: u64,
-}
-
-/// Encrypts a layer under a fresh key and nonce.
-pub fn encrypt(mut plaintext: impl Read, mut blob: impl Write) -> Result<Encrypted, Error> {
-    let mut symkey = Zeroizing::new([0; SYMKEY_LEN]);
-    let mut nonce = [0; NONCE_LEN];
-    rand::fill(symkey.as_mut_slice()).map_err(no_cipher)?;
-    rand::fill(&mut nonce).map_err(no_cipher)?;
-    let symkey = Secret::copy_of(symkey.as_slice());
-    let key = UnboundCipherKey::new(&AES_256, symkey.expose()).map_err(no_cipher)?;
-    let mut key = StreamingEncryptingKey::less_safe_ctr(key, EncryptionContext::Iv128(nonce.into()))
-        .map_err(no_cipher)?;
-    let mut mac = mac_of(&symkey);
-    let (mut of_plain, mut of_blob) = (Hasher::new(), Hasher::new());
-    let mut input = Zeroizing::new(vec![0; BLOCK_LEN]);
-    let mut output = vec![0; BLOCK_LEN + AES_256.block_len()];
-    let mut size = 0u64;
-    loop {
-        let block = read_block(&mut plaintext, &mut input).map_err(unreadable)?;
-        if block.is_empty() {
-            break;
-        }
-        of_plain.update(block);
-        let sealed = key.update(block, &mut output).map_err(no_cipher)?;
-        let sealed = sealed.written();
-        of_blob.update(sealed);
-        mac.update(sealed);
-        size += sealed.len() as u64;
-        blob.write_all(sealed)
-            .map_err(|source| Error::Io { what: "cannot write the encrypted layer".to_owned(), source })?;
-    }
-    let mut hmac = [0; 32];
-    hmac.copy_from_slice(mac.sign().as_ref());
-    Ok(Encrypted {
-        optsdata: OptsData::new(symkey, nonce, &of_plain.finish().to_string())
-            .map_err(|error| Error::image(error.to_string()))?,
-        public: PublicOptions { hmac },
-        digest: of_blob.finish(),
-        size,
-    })
 }
 
 /// A blob that is not encrypted, checked the same way.

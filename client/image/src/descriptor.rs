@@ -60,11 +60,12 @@ impl Descriptor {
     }
 
     /// The JSON for the same place, leading to other content. An embedded copy of the old content
-    /// (`data`) would contradict the new digest and goes.
+    /// (`data`) and places where it lies (`urls`) would contradict the new digest and go.
     pub(crate) fn moved_to(&self, digest: &Digest, size: u64) -> Map<String, Value> {
         let mut json = self.json.clone();
         if *digest != self.digest {
             json.shift_remove("data");
+            json.shift_remove("urls");
         }
         json.insert("digest".into(), digest.to_string().into());
         json.insert("size".into(), size.into());

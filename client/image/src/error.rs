@@ -8,7 +8,7 @@ use crate::Digest;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was asked for does not name an image, or not just one.
+    /// What was asked for does not name an image, or not just one, or none of its layers.
     #[error("{0}")]
     Reference(String),
     /// The image is not made as its specification says.
@@ -20,6 +20,9 @@ pub enum Error {
     /// The [`Opener`](crate::Opener) did not open a layer's key; its own words.
     #[error("{0}")]
     NotOpened(Box<dyn std::error::Error + Send + Sync>),
+    /// The [`Wrapper`](crate::Wrapper) did not wrap a layer's key; its own words.
+    #[error("{0}")]
+    NotWrapped(Box<dyn std::error::Error + Send + Sync>),
     /// Files could not be read or written.
     #[error("{what}: {}", io_text(.source))]
     Io {

@@ -126,6 +126,17 @@ impl Layout {
     }
 }
 
+/// Whether both name one image, whatever way the directory is written. Without a tag, any image of the
+/// directory may be meant.
+pub(crate) fn same_image(one: &Reference, other: &Reference) -> bool {
+    let same_place = match (one.directory.canonicalize(), other.directory.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        // What is not there yet is no image's place.
+        _ => false,
+    };
+    same_place && (one.tag == other.tag || one.tag.is_none())
+}
+
 /// Opens a plain file without following a link and without waiting for a pipe's other end.
 fn open_file(directory: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

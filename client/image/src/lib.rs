@@ -1,12 +1,12 @@
-//! Encrypted container images: what is in them, and how they are opened.
+//! Encrypted container images: what is in them, and how they are made and opened.
 //!
 //! The layer cipher is ocicrypt's AES_256_CTR_HMAC_SHA256 and the images are OCI image layouts, as
 //! skopeo writes them. Everything read here comes from strangers: digests are checked before they
 //! become paths, manifests, depths and counts are bounded, and no plaintext byte is written before
 //! the layer's MAC, size and digest have been checked ([`cipher::Verified`] is that promise as a type).
 //!
-//! Left to others: where keys come from (an [`Opener`]; this crate knows neither gRPC nor private
-//! keys), what is shown to people, and registries, which are to come.
+//! Left to others: who wraps a layer's key and who opens it (a [`Wrapper`], an [`Opener`]; this crate
+//! knows neither gRPC nor anybody's keys), what is shown to people, and registries, which are to come.
 
 pub mod cipher;
 pub mod layout;
@@ -16,22 +16,28 @@ mod compression;
 mod decrypt;
 mod descriptor;
 mod digest;
+mod encrypt;
 mod error;
 mod inspect;
 mod media;
 mod packets;
+mod parallel;
 mod platform;
+mod progress;
 mod release;
 mod staging;
 mod tree;
+mod work;
+mod written;
 
 pub use annotations::{Packet, PublicOptions};
-pub use decrypt::{
-    Decrypted, DecryptedLayer, DecryptedManifest, Event, LayerName, Opener, Progress, decrypt,
-};
+pub use decrypt::{Opener, decrypt};
 pub use digest::Digest;
+pub use encrypt::{Selection, Wrapper, encrypt};
 pub use error::{Error, printable};
 pub use inspect::{Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect};
 pub use layout::Reference;
 pub use packets::Recipient;
 pub use platform::Platform;
+pub use progress::{Event, LayerName, Progress};
+pub use written::{Written, WrittenLayer, WrittenManifest};

@@ -42,6 +42,16 @@ pub(crate) fn decrypted(media_type: &str) -> Option<&str> {
     media_type.strip_suffix(ENCRYPTED)
 }
 
+/// The media type that a layer has once it is encrypted.
+pub(crate) fn encrypted(media_type: &str) -> String {
+    format!("{media_type}{ENCRYPTED}")
+}
+
+/// Whether this is Docker's own manifest, whose readers know of no annotations.
+pub(crate) fn is_docker_manifest(media_type: &str) -> bool {
+    media_type == "application/vnd.docker.distribution.manifest.v2+json"
+}
+
 /// How a tar layer is compressed; `None` for what is no tar.
 pub(crate) fn compression(media_type: &str) -> Option<Compression> {
     let plain = decrypted(media_type).unwrap_or(media_type);

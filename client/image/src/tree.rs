@@ -52,15 +52,13 @@ impl Node {
 
     /// The one image for a platform.
     pub(crate) fn select(self, wanted: &Platform) -> Result<Node, Error> {
-        let all: Vec<String> = self.images().iter().map(|(_, image)| name(image)).collect();
+        let missing = no_such_platform(wanted, self.images().into_iter().map(|(_, image)| image));
+        let choices = choices(self.images().into_iter().map(|(_, image)| image));
         let mut found = Vec::new();
         self.collect(wanted, &mut found);
-        let choices = all.join(", ");
         match (found.len(), found.pop()) {
             (1, Some(one)) => Ok(one),
-            (0, _) => {
-                Err(Error::Reference(format!("the image is not there for {wanted}; it is for {choices}")))
-            }
+            (0, _) => Err(missing),
             _ => Err(Error::Reference(format!(
                 "{wanted} fits several of {choices}; give the variant, os/arch/variant"
             ))),
@@ -83,8 +81,18 @@ impl Node {
     }
 }
 
-fn name(image: &Image) -> String {
+/// Its platform, for people.
+pub(crate) fn name(image: &Image) -> String {
     image.platform.as_ref().map_or_else(|| "no platform".to_owned(), Platform::to_string)
+}
+
+/// None of the images is for `wanted`.
+pub(crate) fn no_such_platform<'a>(wanted: &Platform, images: impl Iterator<Item = &'a Image>) -> Error {
+    Error::Reference(format!("the image is not there for {wanted}; it is for {}", choices(images)))
+}
+
+fn choices<'a>(images: impl Iterator<Item = &'a Image>) -> String {
+    images.map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// No index can lead back to itself, as each is named by its own digest; `depth` and `documents` bound

@@ -7,12 +7,12 @@ mod support;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use holdfast_image::{Decrypted, Error, Event, Opener, Packet, Progress, decrypt, inspect};
+use holdfast_image::{Error, Event, Opener, Packet, Progress, Written, decrypt, inspect};
 use serde_json::{Value, json};
 use support::{Clear, INDEX, KEYS, Refuses, TestImage, TestLayout, files, oci, tar};
 use tempfile::tempdir;
 
-fn run(from: &std::path::Path, to: &std::path::Path) -> Result<Decrypted, Error> {
+fn run(from: &std::path::Path, to: &std::path::Path) -> Result<Written, Error> {
     decrypt(&oci(from, Some("v1")), &oci(to, Some("v1")), None, &Clear, &())
 }
 
@@ -35,7 +35,7 @@ fn the_original_comes_back_byte_for_byte() {
     image.write(&dir.path().join("sealed"));
 
     let made = run(&dir.path().join("sealed"), &dir.path().join("opened")).unwrap();
-    assert_eq!(made.decrypted_layers(), 4);
+    assert_eq!(made.changed_layers(), 4);
     let strip = |name: &str| {
         let root = dir.path().join(name);
         files(&root)
@@ -76,7 +76,7 @@ fn layers_that_are_not_encrypted_are_copied() {
     image.encrypt(1);
     image.write(&dir.path().join("mixed"));
     let made = run(&dir.path().join("mixed"), &dir.path().join("opened")).unwrap();
-    let decrypted: Vec<_> = made.manifests[0].layers.iter().map(|layer| layer.decrypted).collect();
+    let decrypted: Vec<_> = made.manifests[0].layers.iter().map(|layer| layer.changed).collect();
     assert_eq!(decrypted, [false, true]);
 
     // With none encrypted, the image is the same image.
@@ -89,35 +89,14 @@ fn layers_that_are_not_encrypted_are_copied() {
         &(),
     )
     .unwrap();
-    assert_eq!(made.decrypted_layers(), 0);
+    assert_eq!(made.changed_layers(), 0);
     assert_eq!(json_of(&plain.0.join("index.json")), json_of(&dir.path().join("copy/index.json")));
-}
-
-/// An index inside an index, for three platforms.
-fn multi_platform(directory: &std::path::Path) -> TestLayout {
-    let layout = TestLayout::new(directory);
-    let mut entries = Vec::new();
-    for (arch, variant) in [("amd64", None), ("arm", Some("v6")), ("arm", Some("v7"))] {
-        let mut image = TestImage::encrypted();
-        image.config["architecture"] = arch.into();
-        let mut entry = image.write_blobs(&layout);
-        entry["platform"] = json!({"os": "linux", "architecture": arch});
-        if let Some(variant) = variant {
-            entry["platform"]["variant"] = variant.into();
-        }
-        entries.push(entry);
-    }
-    let inner = layout.nested(&entries[1..]);
-    let mut root = layout.nested(&[entries[0].clone(), inner]);
-    root["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
-    layout.index(&[root]);
-    layout
 }
 
 #[test]
 fn all_platforms_of_an_index_are_decrypted_in_order() {
     let dir = tempdir().unwrap();
-    let layout = multi_platform(&dir.path().join("sealed"));
+    let layout = TestLayout::multi_platform(&dir.path().join("sealed"), TestImage::encrypted);
     let made = run(&layout.0, &dir.path().join("opened")).unwrap();
     let platforms: Vec<_> = made.manifests.iter().map(|m| m.platform.as_ref().unwrap().to_string()).collect();
     assert_eq!(platforms, ["linux/amd64", "linux/arm/v6", "linux/arm/v7"]);
@@ -132,7 +111,7 @@ fn all_platforms_of_an_index_are_decrypted_in_order() {
 #[test]
 fn one_platform_stands_alone() {
     let dir = tempdir().unwrap();
-    let layout = multi_platform(&dir.path().join("sealed"));
+    let layout = TestLayout::multi_platform(&dir.path().join("sealed"), TestImage::encrypted);
     let get = |platform: &str, to: &str| {
         let (from, to) = (oci(&layout.0, None), oci(&dir.path().join(to), None));
         decrypt(&from, &to, Some(&platform.parse().unwrap()), &Clear, &())

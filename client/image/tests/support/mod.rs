@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_image::{Digest, Opener, Packet, Reference, cipher};
+use holdfast_image::{Digest, Opener, Packet, Reference, Wrapper, cipher};
 use holdfast_wire::{OptsData, Secret};
 use serde_json::{Value, json};
 
@@ -30,11 +30,24 @@ impl Opener for Clear {
     }
 }
 
-/// Opens nothing.
+/// And makes them, so that [`Clear`] opens what it encrypts.
+impl Wrapper for Clear {
+    fn wrap(&self, optsdata: &OptsData) -> Result<Vec<Packet>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(vec![Packet { scheme: "jwe".to_owned(), data: optsdata.raw().expose().to_vec() }])
+    }
+}
+
+/// Opens and wraps nothing.
 pub struct Refuses(pub &'static str);
 
 impl Opener for Refuses {
     fn open(&self, _: &[Packet]) -> Result<OptsData, Box<dyn std::error::Error + Send + Sync>> {
+        Err(self.0.into())
+    }
+}
+
+impl Wrapper for Refuses {
+    fn wrap(&self, _: &OptsData) -> Result<Vec<Packet>, Box<dyn std::error::Error + Send + Sync>> {
         Err(self.0.into())
     }
 }
@@ -94,15 +107,21 @@ impl TestImage {
 
     /// Encrypts a layer as ocicrypt's users do.
     pub fn encrypt(&mut self, at: usize) {
+        let plain = &self.blobs[at];
+        let optsdata = cipher::new_key(&Digest::of(plain)).unwrap();
         let mut blob = Vec::new();
-        let made = cipher::encrypt(&self.blobs[at][..], &mut blob).unwrap();
+        let write = |block: &[u8]| {
+            blob.extend_from_slice(block);
+            Ok(())
+        };
+        let made = cipher::encrypt(&plain[..], plain.len() as u64, &optsdata, write, |_| Ok(())).unwrap();
         self.blobs[at] = blob;
         let layer = self.layer(at);
         let media_type = format!("{}+encrypted", layer["mediaType"].as_str().unwrap());
         layer["mediaType"] = media_type.into();
         layer["digest"] = made.digest.to_string().into();
         layer["size"] = made.size.into();
-        layer["annotations"][KEYS] = STANDARD.encode(made.optsdata.raw().expose()).into();
+        layer["annotations"][KEYS] = STANDARD.encode(optsdata.raw().expose()).into();
         layer["annotations"][PUBOPTS] = made.public.to_annotation().into();
     }
 
@@ -179,6 +198,27 @@ impl TestLayout {
 
     pub fn blob(&self, name: &str) -> PathBuf {
         self.0.join("blobs/sha256").join(name.trim_start_matches("sha256:"))
+    }
+
+    /// Three platforms, tagged v1: one image in an index, two in an index inside it.
+    pub fn multi_platform(directory: &Path, image: impl Fn() -> TestImage) -> TestLayout {
+        let layout = TestLayout::new(directory);
+        let mut entries = Vec::new();
+        for (arch, variant) in [("amd64", None), ("arm", Some("v6")), ("arm", Some("v7"))] {
+            let mut image = image();
+            image.config["architecture"] = arch.into();
+            let mut entry = image.write_blobs(&layout);
+            entry["platform"] = json!({"os": "linux", "architecture": arch});
+            if let Some(variant) = variant {
+                entry["platform"]["variant"] = variant.into();
+            }
+            entries.push(entry);
+        }
+        let inner = layout.nested(&entries[1..]);
+        let mut root = layout.nested(&[entries[0].clone(), inner]);
+        root["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+        layout.index(&[root]);
+        layout
     }
 
     /// An index of these manifests; gives its descriptor.

@@ -1,0 +1,65 @@
+//! Layers side by side, results in order, and one failure ends them all.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::Error;
+
+/// Most layers at once unless the caller wants more: they only compete for the disk.
+const MAX_PARALLEL: usize = 4;
+
+/// As many as there are cores, at least `least`.
+pub(crate) fn workers(least: usize) -> usize {
+    thread::available_parallelism().map_or(least, NonZero::get).clamp(least, MAX_PARALLEL)
+}
+
+/// Does all jobs, `workers` at a time, and gives their results in the order of the jobs. The first
+/// failure sets `stop`, for the others to see.
+pub(crate) fn all<J: Sync, T: Send>(
+    jobs: &[J],
+    workers: usize,
+    stop: &AtomicBool,
+    work: impl Fn(&J) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
+    let mut results = in_order(jobs, workers, stop, work);
+    // The failure that stopped the others comes before those that were stopped.
+    let stopped = |result: &Result<_, Error>| result.as_ref().is_err_and(Error::is_cancelled);
+    if results.iter().any(|result| result.is_err() && !stopped(result)) {
+        results.retain(|result| !stopped(result));
+    }
+    results.into_iter().collect()
+}
+
+fn in_order<J: Sync, T: Send>(
+    jobs: &[J],
+    workers: usize,
+    stop: &AtomicBool,
+    work: impl Fn(&J) -> Result<T, Error> + Sync,
+) -> Vec<Result<T, Error>> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(jobs.len()));
+    let worker = || {
+        while let Some((number, job)) = {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            jobs.get(number).map(|job| (number, job))
+        } {
+            let result = work(job);
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..workers.min(jobs.len()) {
+            // One that cannot be started is not missed: this thread does what the others do not.
+            let _ = thread::Builder::new().spawn_scoped(scope, &worker);
+        }
+        worker();
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}
