@@ -58,8 +58,8 @@ pub fn to_json(key: &PublicKey, kid: Option<&str>, algorithm: Option<Algorithm>)
     Value::Object(jwk).to_string()
 }
 
-/// Reads a public JWK, RSA or EC. An EC point is checked to lie on its curve. `kid` and `alg` are not
-/// looked at.
+/// Reads a public JWK, RSA or EC. An EC point is checked to lie on its curve. `kid` is not looked at, nor
+/// is `alg`, which [`algorithm`] reads.
 pub fn from_json(json: &[u8]) -> Result<PublicKey, Malformed> {
     const JWK: &str = "the JWK";
     if json.len() > MAX_LEN {
@@ -84,6 +84,17 @@ pub fn from_json(json: &[u8]) -> Result<PublicKey, Malformed> {
         Some("EC") => ec_point(&jwk, JWK).map(PublicKey::Ec),
         Some(_) => Err(Malformed::new("the JWK is neither RSA nor EC")),
         None => Err(Malformed::new("the JWK has no kty")),
+    }
+}
+
+/// The algorithm that a JWK asks for with `alg`. None: it asks for none.
+pub fn algorithm(json: &[u8]) -> Result<Option<Algorithm>, Malformed> {
+    let jwk = Object::parse(json, "the JWK")?;
+    match jwk.text("alg", "the JWK")? {
+        None => Ok(None),
+        Some(name) => name.parse().map(Some).map_err(|_| {
+            Malformed::new("the JWK asks for an algorithm (alg) that this version does not know")
+        }),
     }
 }
 

@@ -5,6 +5,8 @@
 //! keys: they are counted while they are skipped and never become a value of ours. Wiping the buffer
 //! they arrived in is the business of whoever owns it.
 
+mod caller;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -12,6 +14,8 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::json::{Bytes, write_array};
 use crate::{Labels, Malformed, OptsData, Secret};
+
+pub use caller::{wrap_request, wrapped_packet};
 
 /// What `provider:NAME` without a parameter sends in place of one.
 const NO_PARAMETER: &[u8] = b"Enabled";
