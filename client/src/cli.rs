@@ -1,12 +1,15 @@
 //! The command line as it is typed.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_image::{Platform, Reference};
 
-/// Opens encrypted container images with keys that stay in hardware.
+use crate::recipients::Recipient;
+
+/// Encrypts container images, and opens them with keys that stay in hardware.
 #[derive(Parser)]
 #[command(version, propagate_version = false)]
 pub(crate) struct Cli {
@@ -38,7 +41,7 @@ pub(crate) struct Common {
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Decrypt and inspect encrypted images.
+    /// Encrypt, decrypt and inspect images.
     #[command(subcommand)]
     Image(ImageVerb),
     /// List, show and export the keys you may use.
@@ -71,11 +74,41 @@ pub(crate) enum ImageVerb {
         #[arg(long, value_name = "PLATFORM")]
         platform: Option<Platform>,
     },
+    /// Encrypt an image to another OCI layout; it appears there only whole.
+    ///
+    /// Each layer gets a key of its own, which every recipient can open alone. What is written is
+    /// ocicrypt's format, which skopeo, podman, containerd and CRI-O open. Public keys need no daemon.
+    Encrypt(ImageEncrypt),
     /// Show the layers of an image and who can open them; needs no daemon.
     Inspect {
         /// The image: oci:DIR or oci:DIR:TAG.
         source: Reference,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct ImageEncrypt {
+    /// The image: oci:DIR or oci:DIR:TAG.
+    pub(crate) source: Reference,
+    /// Where it goes: a new layout, or another image in an existing one.
+    pub(crate) target: Reference,
+    /// Who shall open it, as often as there are recipients: jwe:FILE, a public key in PEM, DER or JWK, or an
+    /// X.509 certificate; or holdfast:ALIAS, a key of the daemon's.
+    #[arg(long, value_name = "RECIPIENT", required = true)]
+    pub(crate) to: Vec<Recipient>,
+    /// What it is encrypted for, under the packet's seal; the daemon's rules can ask for it. May be repeated.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Only this layer, counted from 0, or back from the last as -1. May be repeated; the others are copied.
+    #[arg(long = "layer", value_name = "N", allow_negative_numbers = true)]
+    pub(crate) layers: Vec<i32>,
+    /// Only this platform of a multi-platform image: os/arch or os/arch/variant. May be repeated; the others
+    /// are copied.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Layers at a time; without it, as many as there are cores, at most 4.
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub(crate) jobs: Option<NonZero<usize>>,
 }
 
 #[derive(Subcommand)]
@@ -143,6 +176,16 @@ fn provider_name(text: &str) -> Result<String, String> {
     } else {
         Err("a provider's name has 1 to 64 letters, digits, '.', '_' or '-'".to_owned())
     }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a label is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn jobs(text: &str) -> Result<NonZero<usize>, String> {
+    let number = text.parse::<NonZero<usize>>().ok().filter(|number| number.get() <= 64);
+    number.ok_or_else(|| "from 1 to 64 layers at a time".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -90,14 +90,17 @@ impl Daemon {
         )
     }
 
-    /// WrapKey of ocicrypt's key provider protocol; `body` is the JSON inside it.
-    pub(crate) fn wrap_key(&self, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    /// WrapKey of ocicrypt's key provider protocol; `body` is the JSON inside it. Whatever ends
+    /// `interrupted` ends the wait.
+    pub(crate) fn wrap_key(
+        &self,
+        body: Vec<u8>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Vec<u8>, Failure> {
         let mut client = self.provider();
         let input = ProviderInput { key_provider_key_wrap_protocol_input: body };
-        let answer = self.call(
-            async move |timeout| client.wrap_key(deadline(input, timeout)).await,
-            std::future::pending(),
-        );
+        let answer =
+            self.call(async move |timeout| client.wrap_key(deadline(input, timeout)).await, interrupted);
         answer.map(json_inside)
     }
 

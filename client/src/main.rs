@@ -1,4 +1,4 @@
-//! `holdfast`: opens encrypted container images through holdfastd, and shows what it keeps.
+//! `holdfast`: encrypts container images, opens them through holdfastd, and shows what it keeps.
 //!
 //! Parsing, calling and printing only. Images are holdfast-image's business, keys and rules the
 //! daemon's. Results go to stdout, as tables for people or, with `--json`, as one document; all else
@@ -11,6 +11,7 @@ mod file;
 mod interrupt;
 mod output;
 mod progress;
+mod recipients;
 mod verbs;
 
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! How far decryption is: a bar a layer where stderr is a terminal, nothing elsewhere.
+//! How far the work is: a bar a layer where stderr is a terminal, nothing elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -2,12 +2,14 @@
 
 mod bridge;
 mod image_decrypt;
+mod image_encrypt;
 mod image_inspect;
 mod key_export;
 mod key_list;
 mod key_show;
 mod setup_ocicrypt;
 mod status;
+mod written;
 
 use serde_json::json;
 
@@ -21,6 +23,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Image(ImageVerb::Decrypt { source, target, platform }) => {
             image_decrypt::run(common, &source, &target, platform.as_ref())
         }
+        Verb::Image(ImageVerb::Encrypt(wanted)) => image_encrypt::run(common, &wanted),
         Verb::Image(ImageVerb::Inspect { source }) => image_inspect::run(common, &source),
         Verb::Key(KeyVerb::List) => key_list::run(common),
         Verb::Key(KeyVerb::Show { alias }) => key_show::run(common, &alias),

@@ -55,7 +55,7 @@ fn in_order<J: Sync, T: Send>(
     thread::scope(|scope| {
         for _ in 1..workers.min(jobs.len()) {
             // One that cannot be started is not missed: this thread does what the others do not.
-            let _ = thread::Builder::new().spawn_scoped(scope, &worker);
+            let _ = thread::Builder::new().spawn_scoped(scope, worker);
         }
         worker();
     });

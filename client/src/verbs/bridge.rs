@@ -35,7 +35,7 @@ pub(crate) fn run(common: &Common) -> Result<(), Failure> {
     drop(request);
     let daemon = Daemon::connect(common)?;
     let answer = Zeroizing::new(match forwarded.call {
-        Call::Wrap => daemon.wrap_key(forwarded.body.into_unprotected()),
+        Call::Wrap => daemon.wrap_key(forwarded.body.into_unprotected(), std::future::pending()),
         Call::Unwrap => daemon.unwrap_key(forwarded.body.into_unprotected()),
     }?);
     if answer.is_empty() {

@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_image::{Decrypted, Opener, Packet, Platform, Reference, decrypt, inspect, printable};
+use holdfast_image::{Opener, Packet, Platform, Reference, Written, decrypt, inspect, printable};
 use holdfast_wire::grpc::v1;
 use holdfast_wire::{OptsData, Secret};
-use serde_json::{Value, json};
 
+use super::written::document;
 use crate::cli::Common;
 use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
@@ -36,7 +36,7 @@ pub(crate) fn run(
 
     let aliases = opener.aliases.into_inner().unwrap_or_else(PoisonError::into_inner);
     let aliases: Vec<String> = aliases.into_iter().collect();
-    if made.decrypted_layers() == 0 {
+    if made.changed_layers() == 0 {
         // Not a failure: the image is there, and is what was asked for.
         let _ = writeln!(
             std::io::stderr(),
@@ -44,7 +44,7 @@ pub(crate) fn run(
         );
     }
     if common.json {
-        output::print_json(&document(target, &made, &aliases))?;
+        output::print_json(&document(target, &made, &aliases, "decrypted"))?;
     } else {
         output::print(&line(target, &made, &aliases))?;
     }
@@ -83,9 +83,9 @@ impl Opener for DaemonOpener {
     }
 }
 
-fn line(target: &Reference, made: &Decrypted, aliases: &[String]) -> String {
-    let layers: usize = made.manifests.iter().map(|manifest| manifest.layers.len()).sum();
-    let opened = made.decrypted_layers();
+fn line(target: &Reference, made: &Written, aliases: &[String]) -> String {
+    let layers = made.layers().count();
+    let opened = made.changed_layers();
     let mut line = format!("{target} is {}: {opened} of {layers} layers decrypted", made.digest);
     if !aliases.is_empty() {
         line.push_str(&format!(" with {}", printable(&aliases.join(", "))));
@@ -95,30 +95,4 @@ fn line(target: &Reference, made: &Decrypted, aliases: &[String]) -> String {
     }
     line.push('\n');
     line
-}
-
-fn document(target: &Reference, made: &Decrypted, aliases: &[String]) -> Value {
-    let manifests = made.manifests.iter().map(|manifest| {
-        let layers = manifest.layers.iter().map(|layer| {
-            json!({
-                "source": layer.source.to_string(),
-                "digest": layer.digest.to_string(),
-                "size": layer.size,
-                "mediaType": layer.media_type,
-                "decrypted": layer.decrypted,
-            })
-        });
-        json!({
-            "platform": manifest.platform.as_ref().map(Platform::to_string),
-            "source": manifest.source.to_string(),
-            "digest": manifest.digest.to_string(),
-            "layers": layers.collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "target": target.to_string(),
-        "digest": made.digest.to_string(),
-        "keys": aliases,
-        "manifests": manifests.collect::<Vec<_>>(),
-    })
 }

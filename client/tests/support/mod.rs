@@ -53,17 +53,28 @@ pub struct StandIn {
     pub opens: Opens,
     pub keys: Vec<Key>,
     pub status: GetStatusResponse,
-    /// What ocicrypt's calls are answered.
-    pub provides: Result<Vec<u8>, Status>,
+    /// What ocicrypt's calls are answered; `None`: nothing, ever.
+    pub provides: Option<Result<Vec<u8>, Status>>,
 }
 
 impl StandIn {
     pub fn opens(opens: Opens) -> StandIn {
-        StandIn { opens, keys: Vec::new(), status: GetStatusResponse::default(), provides: Ok(Vec::new()) }
+        StandIn {
+            opens,
+            keys: Vec::new(),
+            status: GetStatusResponse::default(),
+            provides: Some(Ok(Vec::new())),
+        }
     }
 
     pub fn provides(answer: Result<&str, Status>) -> StandIn {
-        StandIn { provides: answer.map(|json| json.as_bytes().to_vec()), ..StandIn::opens(Opens::Hangs) }
+        let answer = answer.map(|json| json.as_bytes().to_vec());
+        StandIn { provides: Some(answer), ..StandIn::opens(Opens::Hangs) }
+    }
+
+    /// ocicrypt's calls are never answered.
+    pub fn wraps_never(self) -> StandIn {
+        StandIn { provides: None, ..self }
     }
 
     /// Listens in `dir`; the socket is there when this returns.
@@ -125,31 +136,30 @@ impl Holdfast for Service {
 }
 
 struct Provider {
-    answer: Result<Vec<u8>, Status>,
+    answer: Option<Result<Vec<u8>, Status>>,
     told: mpsc::Sender<(&'static str, Vec<u8>)>,
 }
 
 impl Provider {
-    fn answer(
+    async fn answer(
         &self,
         call: &'static str,
         request: Request<ProviderInput>,
     ) -> Result<Response<ProviderOutput>, Status> {
         let _ = self.told.send((call, request.into_inner().key_provider_key_wrap_protocol_input));
-        self.answer
-            .clone()
-            .map(|json| Response::new(ProviderOutput { key_provider_key_wrap_protocol_output: json }))
+        let Some(answer) = self.answer.clone() else { return std::future::pending().await };
+        answer.map(|json| Response::new(ProviderOutput { key_provider_key_wrap_protocol_output: json }))
     }
 }
 
 #[tonic::async_trait]
 impl KeyProviderService for Provider {
     async fn wrap_key(&self, request: Request<ProviderInput>) -> Result<Response<ProviderOutput>, Status> {
-        self.answer("WrapKey", request)
+        self.answer("WrapKey", request).await
     }
 
     async fn un_wrap_key(&self, request: Request<ProviderInput>) -> Result<Response<ProviderOutput>, Status> {
-        self.answer("UnWrapKey", request)
+        self.answer("UnWrapKey", request).await
     }
 }
 
