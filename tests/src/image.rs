@@ -92,15 +92,28 @@ pub fn change_manifest(layout: &Path, change: impl FnOnce(&mut serde_json::Value
     let mut changed = manifest(layout);
     change(&mut changed);
     let bytes = serde_json::to_vec(&changed).expect("JSON");
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
-    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let digest = format!("sha256:{digest}");
+    let digest = digest(&bytes);
     fs::write(blob(layout, &digest), &bytes).expect("a blob");
     let path = layout.join("index.json");
     let mut index = read_json(&path);
     index["manifests"][0]["digest"] = digest.into();
     index["manifests"][0]["size"] = bytes.len().into();
     fs::write(path, serde_json::to_vec(&index).expect("JSON")).expect("an index");
+}
+
+/// Makes a layer of `layout:v1` an uncompressed tar.
+pub fn uncompress(layout: &Path, at: usize) {
+    let old = blob(layout, &layers(layout)[at]);
+    let output = hsm_sim::command("gzip", "gzip").expect("gzip").args(["-dc"]).arg(old).output();
+    let tar = output.expect("gzip").stdout;
+    let digest = digest(&tar);
+    fs::write(blob(layout, &digest), &tar).expect("a blob");
+    change_manifest(layout, |manifest| {
+        let layer = &mut manifest["layers"][at];
+        layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into();
+        layer["digest"] = digest.into();
+        layer["size"] = tar.len().into();
+    });
 }
 
 /// Calls the one image of a layout `v1`; what it was called by whoever wrote it is their affair.
@@ -124,6 +137,12 @@ pub fn same_layers(one: &Path, other: &Path) -> bool {
             let read = |layout| fs::read(blob(layout, digest)).expect("a blob");
             read(one) == read(other)
         })
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 fn from_base64(text: &str) -> Vec<u8> {

@@ -6,6 +6,7 @@
 mod bridge;
 mod ctr;
 mod decoder;
+mod encrypted;
 mod registry;
 mod rust_client;
 mod scene;
