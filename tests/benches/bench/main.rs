@@ -12,6 +12,7 @@
 
 mod audit;
 mod bare;
+mod encrypt;
 mod load;
 mod memory;
 mod process;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     unwrap::run(&plan, &mut report);
     audit::run(&plan, &mut report);
     memory::run(&plan, &mut report);
+    encrypt::run(&plan, &mut report);
     if report.is_empty() {
         println!("no row's name begins with {:?}; docs/benchmarks.md has the names", plan.only);
         return ExitCode::FAILURE;
