@@ -380,6 +380,26 @@ fn an_interrupt_or_a_kill_in_the_middle_leaves_no_image() {
 }
 
 #[test]
+fn layers_of_any_size_take_64_mib_in_all() {
+    let scene = Scene::new();
+    let mut big = TestImage::new();
+    for number in 0..4 {
+        big.add(&vec![number; 40 << 20], "");
+    }
+    big.write(&scene.path("plain"));
+    // Data of this process: its heap, its threads' stacks, all it maps and writes to.
+    let output = Command::new("sh")
+        .args(["-c", r#"ulimit -d 65536 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_holdfast")])
+        .args(["image", "encrypt", "--jobs", "4", "--to", &jwe("ec-P-256.pub.pem")])
+        .args([image(&scene.path("plain")), image(&scene.path("sealed"))])
+        .output()
+        .unwrap();
+    let ran = ran(output);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!(ran.out.contains(": 4 of 4 layers encrypted to "), "{}", ran.out);
+}
+
+#[test]
 fn a_full_disk_is_told_and_nothing_stays() {
     let scene = Scene::new();
     let mut big = TestImage::new();

@@ -29,7 +29,7 @@ pub struct Packet {
 
 impl std::fmt::Debug for Packet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Packet({}, {} bytes)", crate::printable(&self.scheme), self.data.len())
+        write!(f, "Packet({}, {} bytes)", crate::error::shown(&self.scheme), self.data.len())
     }
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn packets(annotations: &Map<String, Value>) -> Result<Vec<Packet>, E
             let data = STANDARD.decode(text).map_err(|_| {
                 Error::image(format!(
                     "the annotation {} is not base64; encrypt the image again",
-                    crate::printable(name)
+                    crate::error::shown(name)
                 ))
             })?;
             if packets.len() == MAX_PACKETS {

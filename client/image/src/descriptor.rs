@@ -141,6 +141,13 @@ impl Config {
     }
 }
 
+/// A document longer than [`MAX_DOCUMENT`].
+pub(crate) fn too_long(name: &str) -> Error {
+    Error::image(format!(
+        "{name} is longer than 4 MiB, the most that a manifest, index or config may have here"
+    ))
+}
+
 /// Parses a JSON object; serde_json bounds its nesting.
 pub(crate) fn object(bytes: &[u8], what: &str) -> Result<Map<String, Value>, Error> {
     serde_json::from_slice(bytes).map_err(|error| {

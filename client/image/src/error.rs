@@ -88,9 +88,19 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// A name from an image, for an error: [`printable`], and no longer than a line can bear.
+pub(crate) fn shown(name: &str) -> String {
+    const MOST: usize = 64;
+    let text = printable(name);
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 fn layer_text(platform: &Option<String>, position: usize) -> String {
     match platform {
-        Some(platform) => format!("{}, layer {position}", printable(platform)),
+        Some(platform) => format!("{}, layer {position}", shown(platform)),
         None => format!("layer {position}"),
     }
 }
@@ -108,6 +118,12 @@ fn io_text(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        assert_eq!(shown(&"é".repeat(64)), "é".repeat(64));
+        assert_eq!(shown(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
+    }
 
     #[test]
     fn escapes_and_direction_marks_are_never_printed_raw() {

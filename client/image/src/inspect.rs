@@ -1,9 +1,11 @@
 //! What an image says of itself, read without any key.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::descriptor::Descriptor;
-use crate::layout::Layout;
+use crate::descriptor::{Descriptor, object};
+use crate::layout::{Layout, image_in};
+use crate::tree::Documents;
 use crate::{Digest, Error, Platform, Recipient, Reference, annotations, packets, tree};
 
 /// An image.
@@ -63,7 +65,22 @@ pub struct InspectedPacket {
 /// Reads an image's manifests. Its layers need not be there.
 pub fn inspect(source: &Reference) -> Result<Inspected, Error> {
     let layout = Layout::open(&source.directory)?;
-    let root = tree::read(&layout, layout.image(source.tag.as_deref())?)?;
+    inspected(&layout, layout.image(source.tag.as_deref())?)
+}
+
+/// The same, of documents that lie anywhere: `index` is an index.json, in which the image has this tag, or
+/// is the only one.
+pub fn inspect_documents(
+    index: &[u8],
+    tag: Option<&str>,
+    documents: &dyn Documents,
+) -> Result<Inspected, Error> {
+    let index = object(index, "index.json")?;
+    inspected(documents, image_in(&index, Path::new("index.json"), tag)?)
+}
+
+fn inspected(documents: &dyn Documents, image: Descriptor) -> Result<Inspected, Error> {
+    let root = tree::read(documents, image)?;
     let manifests = root.images().into_iter().map(|(node, image)| InspectedManifest {
         digest: node.descriptor.digest.clone(),
         platform: image.platform.clone(),

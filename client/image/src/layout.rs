@@ -14,7 +14,9 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use serde_json::{Map, Value};
 
-use crate::descriptor::{Descriptor, MAX_DOCUMENT, list, object};
+use crate::descriptor::{Descriptor, MAX_DOCUMENT, list, object, too_long};
+use crate::error::shown;
+use crate::tree::Documents;
 use crate::{Digest, Error, printable};
 
 pub use reference::Reference;
@@ -24,6 +26,8 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The file that marks a layout.
 pub(crate) const MARKER: &str = "oci-layout";
 pub(crate) const MARKER_JSON: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+/// Most tags that an error lists.
+const LISTED: usize = 8;
 /// Most images of a layout.
 const MAX_IMAGES: usize = 4096;
 
@@ -67,29 +71,7 @@ impl Layout {
 
     /// The image with this tag; without a tag, the only image there is.
     pub(crate) fn image(&self, tag: Option<&str>) -> Result<Descriptor, Error> {
-        let images = list(&self.index, "manifests", "index.json", MAX_IMAGES)?
-            .iter()
-            .map(|image| Descriptor::read(image, "an image in index.json"))
-            .collect::<Result<Vec<_>, _>>()?;
-        let at = printable(&self.path.to_string_lossy());
-        match tag {
-            Some(tag) => images
-                .iter()
-                .find(|image| image.annotation(REF_NAME) == Some(tag))
-                .cloned()
-                .ok_or_else(|| {
-                    Error::Reference(format!("oci:{at} has no image {}; {}", printable(tag), tags(&images)))
-                }),
-            None => match images.as_slice() {
-                [only] => Ok(only.clone()),
-                [] => Err(Error::Reference(format!("oci:{at} holds no image"))),
-                _ => Err(Error::Reference(format!(
-                    "oci:{at} holds {} images; add a tag, oci:DIR:TAG: {}",
-                    images.len(),
-                    tags(&images)
-                ))),
-            },
-        }
+        image_in(&self.index, &self.path, tag)
     }
 
     /// Opens a blob, a plain file below the layout.
@@ -109,20 +91,40 @@ impl Layout {
                 _ => Error::io("open", &self.path.join("blobs/sha256").join(digest.hex()))(error),
             })
     }
+}
 
-    /// Reads a manifest, index or config, and checks its size and digest.
-    pub(crate) fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-        if descriptor.size > MAX_DOCUMENT {
-            return Err(too_long(&descriptor.digest.short()));
+impl Documents for Layout {
+    fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        bounded(self.blob(digest)?, &digest.short())
+    }
+}
+
+/// The image in an index.json with this tag; without a tag, the only image there is.
+pub(crate) fn image_in(
+    index: &Map<String, Value>,
+    path: &Path,
+    tag: Option<&str>,
+) -> Result<Descriptor, Error> {
+    let images = list(index, "manifests", "index.json", MAX_IMAGES)?
+        .iter()
+        .map(|image| Descriptor::read(image, "an image in index.json"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let at = printable(&path.to_string_lossy());
+    match tag {
+        Some(tag) => {
+            images.iter().find(|image| image.annotation(REF_NAME) == Some(tag)).cloned().ok_or_else(|| {
+                Error::Reference(format!("oci:{at} has no image {}; {}", printable(tag), tags(&images)))
+            })
         }
-        let bytes = bounded(self.blob(&descriptor.digest)?, &descriptor.digest.short())?;
-        let named = |error| match error {
-            Error::Damaged(text) => Error::Damaged(format!("{}: {text}", descriptor.digest.short())),
-            other => other,
-        };
-        crate::cipher::check_size(bytes.len() as u64, descriptor.size).map_err(named)?;
-        crate::cipher::check_digest(&Digest::of(&bytes), &descriptor.digest).map_err(named)?;
-        Ok(bytes)
+        None => match images.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(Error::Reference(format!("oci:{at} holds no image"))),
+            _ => Err(Error::Reference(format!(
+                "oci:{at} holds {} images; add a tag, oci:DIR:TAG: {}",
+                images.len(),
+                tags(&images)
+            ))),
+        },
     }
 }
 
@@ -164,17 +166,11 @@ fn bounded(file: File, name: &str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn too_long(name: &str) -> Error {
-    Error::image(format!(
-        "{name} is longer than 4 MiB, the most that a manifest, index or config may have here"
-    ))
-}
-
 fn tags(images: &[Descriptor]) -> String {
-    let tags: Vec<_> = images.iter().filter_map(|image| image.annotation(REF_NAME)).map(printable).collect();
+    let tags: Vec<_> = images.iter().filter_map(|image| image.annotation(REF_NAME)).map(shown).collect();
     match tags.as_slice() {
         [] => "none of its images has a tag".to_owned(),
-        tags if tags.len() > 20 => format!("its tags are {}, and more", tags[..20].join(", ")),
+        tags if tags.len() > LISTED => format!("its tags are {}, and more", tags[..LISTED].join(", ")),
         tags => format!("its tags are {}", tags.join(", ")),
     }
 }

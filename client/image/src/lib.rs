@@ -35,9 +35,12 @@ pub use decrypt::{Opener, decrypt};
 pub use digest::Digest;
 pub use encrypt::{Selection, Wrapper, encrypt};
 pub use error::{Error, printable};
-pub use inspect::{Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect};
+pub use inspect::{
+    Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect, inspect_documents,
+};
 pub use layout::Reference;
 pub use packets::Recipient;
 pub use platform::Platform;
 pub use progress::{Event, LayerName, Progress};
+pub use tree::Documents;
 pub use written::{Written, WrittenLayer, WrittenManifest};

@@ -4,11 +4,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::num::NonZero;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -16,6 +17,8 @@ use crate::layout::{Layout, MARKER, MARKER_JSON, REF_NAME};
 use crate::{Digest, Error, Reference, printable};
 
 const BLOBS: &str = "blobs/sha256";
+/// Bytes of a blob that are written before the disk gets to work on them.
+const WRITE_BEHIND: u64 = 8 << 20;
 
 /// A layout that is being written.
 pub(crate) struct Staging {
@@ -30,6 +33,9 @@ pub(crate) struct Staging {
 pub(crate) struct StagedBlob {
     file: File,
     path: PathBuf,
+    written: u64,
+    /// How much of it the disk has been given.
+    given: u64,
 }
 
 impl Staging {
@@ -73,7 +79,7 @@ impl Staging {
             .create_new(true)
             .open(&path)
             .map_err(Error::io("write to", self.place()))?;
-        Ok(StagedBlob { file, path })
+        Ok(StagedBlob { file, path, written: 0, given: 0 })
     }
 
     /// Gives a blob its name. The caller has checked its digest.
@@ -88,7 +94,7 @@ impl Staging {
     pub(crate) fn document(&self, bytes: &[u8]) -> Result<Digest, Error> {
         let digest = Digest::of(bytes);
         let mut blob = self.blob()?;
-        blob.file.write_all(bytes).map_err(Error::io("write to", self.place()))?;
+        blob.write_all(bytes).map_err(Error::io("write to", self.place()))?;
         self.keep(blob, &digest)?;
         Ok(digest)
     }
@@ -156,9 +162,23 @@ impl Staging {
     }
 }
 
-impl StagedBlob {
-    pub(crate) fn file(&mut self) -> &mut File {
-        &mut self.file
+/// Writes on. The disk works meanwhile, so that the flush at the end has little left to wait for.
+impl Write for StagedBlob {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.written += n as u64;
+        let waiting = self.written - self.given;
+        if waiting >= WRITE_BEHIND {
+            // Linux begins to write what it is told will not be needed; only what is on the disk already
+            // leaves the cache. A file system that takes no advice is flushed at the end all the same.
+            let _ = fadvise(&self.file, self.given, NonZero::new(waiting), Advice::DontNeed);
+            self.given = self.written;
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,16 +1,27 @@
 //! The documents of an image, read and checked before any layer is: an index with its manifests,
 //! indexes inside indexes, or a single manifest.
 
-use crate::descriptor::{Config, Descriptor, Manifest, list, object};
-use crate::layout::Layout;
+use crate::cipher::{check_digest, check_size};
+use crate::descriptor::{Config, Descriptor, MAX_DOCUMENT, Manifest, list, object, too_long};
+use crate::error::shown;
 use crate::media::{self, Kind};
-use crate::{Error, Platform, printable};
+use crate::{Digest, Error, Platform};
 use serde_json::{Map, Value};
 
 /// How deep indexes may lie in each other.
 const MAX_DEPTH: usize = 4;
 /// Most documents of one image, repetitions counted.
 const MAX_DOCUMENTS: usize = 4096;
+
+/// Most platforms that an error lists.
+const LISTED: usize = 8;
+
+/// Where the documents of an image lie.
+pub trait Documents {
+    /// What this digest names: a manifest, index or config. Its size and digest are checked by whoever
+    /// asked; the first 4 MiB and one byte more are enough.
+    fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error>;
+}
 
 /// A document and what it leads to.
 pub(crate) struct Node {
@@ -36,9 +47,9 @@ pub(crate) struct Image {
 }
 
 /// Reads all documents of the image that `root` leads to.
-pub(crate) fn read(layout: &Layout, root: Descriptor) -> Result<Node, Error> {
+pub(crate) fn read(from: &dyn Documents, root: Descriptor) -> Result<Node, Error> {
     let mut documents = 0;
-    read_node(layout, root, 0, &mut documents)
+    read_node(from, root, 0, &mut documents)
 }
 
 impl Node {
@@ -83,7 +94,7 @@ impl Node {
 
 /// Its platform, for people.
 pub(crate) fn name(image: &Image) -> String {
-    image.platform.as_ref().map_or_else(|| "no platform".to_owned(), Platform::to_string)
+    image.platform.as_ref().map_or_else(|| "no platform".to_owned(), |platform| shown(&platform.to_string()))
 }
 
 /// None of the images is for `wanted`.
@@ -92,13 +103,17 @@ pub(crate) fn no_such_platform<'a>(wanted: &Platform, images: impl Iterator<Item
 }
 
 fn choices<'a>(images: impl Iterator<Item = &'a Image>) -> String {
-    images.map(name).collect::<Vec<_>>().join(", ")
+    let all: Vec<String> = images.map(name).collect();
+    match all.len().checked_sub(LISTED) {
+        Some(more @ 1..) => format!("{} and {more} more", all[..LISTED].join(", ")),
+        _ => all.join(", "),
+    }
 }
 
 /// No index can lead back to itself, as each is named by its own digest; `depth` and `documents` bound
 /// what those can lead to that do not.
 fn read_node(
-    layout: &Layout,
+    from: &dyn Documents,
     descriptor: Descriptor,
     depth: usize,
     documents: &mut usize,
@@ -114,7 +129,7 @@ fn read_node(
             "the image has more than {MAX_DOCUMENTS} manifests; copy one of its platforms"
         )));
     }
-    let bytes = layout.document(&descriptor)?;
+    let bytes = document(from, &descriptor)?;
     let content = match descriptor.kind() {
         Kind::Index => {
             let json = object(&bytes, "the index")?;
@@ -122,26 +137,41 @@ fn read_node(
                 .iter()
                 .map(|child| {
                     let child = Descriptor::read(child, "a manifest in the index")?;
-                    read_node(layout, child, depth + 1, documents)
+                    read_node(from, child, depth + 1, documents)
                 })
                 .collect::<Result<_, _>>()?;
             Content::Index { json, children }
         }
-        Kind::Manifest => Content::Image(Box::new(read_image(layout, &descriptor, &bytes)?)),
+        Kind::Manifest => Content::Image(Box::new(read_image(from, &descriptor, &bytes)?)),
         Kind::Other => {
             return Err(Error::image(format!(
-                "{} is neither a manifest nor an index but {:?}; this version cannot read it",
+                "{} is neither a manifest nor an index but {}; this version cannot read it",
                 descriptor.digest.short(),
-                printable(&descriptor.media_type)
+                shown(&descriptor.media_type)
             )));
         }
     };
     Ok(Node { descriptor, bytes, content })
 }
 
-fn read_image(layout: &Layout, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, Error> {
+/// Reads a manifest, index or config, and checks its size and digest.
+fn document(from: &dyn Documents, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+    if descriptor.size > MAX_DOCUMENT {
+        return Err(too_long(&descriptor.digest.short()));
+    }
+    let bytes = from.document(&descriptor.digest)?;
+    let named = |error| match error {
+        Error::Damaged(text) => Error::Damaged(format!("{}: {text}", descriptor.digest.short())),
+        other => other,
+    };
+    check_size(bytes.len() as u64, descriptor.size).map_err(named)?;
+    check_digest(&Digest::of(&bytes), &descriptor.digest).map_err(named)?;
+    Ok(bytes)
+}
+
+fn read_image(from: &dyn Documents, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, Error> {
     let manifest = Manifest::read(bytes)?;
-    let config_bytes = layout.document(&manifest.config)?;
+    let config_bytes = document(from, &manifest.config)?;
     let config = if media::is_image_config(&manifest.config.media_type) {
         Config::read(&config_bytes)?
     } else {

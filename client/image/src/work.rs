@@ -81,7 +81,7 @@ impl Work<'_> {
                 break;
             }
             hasher.update(block);
-            out.file().write_all(block).map_err(Error::io("write to", staging.place()))?;
+            out.write_all(block).map_err(Error::io("write to", staging.place()))?;
             self.read(block.len())?;
         }
         check_digest(&hasher.finish(), &layer.digest)?;

@@ -245,7 +245,8 @@ fn a_docker_manifest_is_refused_with_the_way_out() {
 
 #[test]
 fn a_damaged_source_is_not_made_into_a_good_image() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 3] = [
         ("not that of the manifest; copy the image again from its source", |blob| blob[7] ^= 1),
         ("it has only 100; copy the image again from its source", |blob| blob.truncate(100)),
         ("it has more; copy the image again from its source", |blob| blob.push(0)),

@@ -48,7 +48,7 @@ fn open(job: &Job<'_>) -> Result<WrittenLayer, Error> {
     let verified = verify(blob, layer.size, &layer.digest, &public, &optsdata, |n| work.read(n))?;
     let mut out = staging.blob()?;
     let (digest, size) =
-        release(verified.plaintext()?, out.file(), staging.place(), &expected, &mut |n| work.read(n))?;
+        release(verified.plaintext()?, &mut out, staging.place(), &expected, &mut |n| work.read(n))?;
     staging.keep(out, &digest)?;
     work.done();
     Ok(WrittenLayer {

@@ -50,8 +50,7 @@ fn encrypt(work: &Work<'_>, wrapper: &dyn Wrapper) -> Result<Made, Error> {
 
     work.begin(layer.size);
     let mut out = staging.blob()?;
-    let file = out.file();
-    let write = |block: &[u8]| file.write_all(block).map_err(Error::io("write to", staging.place()));
+    let write = |block: &[u8]| out.write_all(block).map_err(Error::io("write to", staging.place()));
     // One byte beyond the size, to see that nothing is there.
     let plaintext = blob.take(layer.size.saturating_add(1));
     let made = cipher::encrypt(plaintext, layer.size, &optsdata, write, |n| work.read(n))?;

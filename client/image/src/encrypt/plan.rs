@@ -5,10 +5,11 @@ use std::collections::HashMap;
 
 use super::layer::{Job, Made};
 use super::{Selection, Wrapper};
+use crate::error::shown;
 use crate::tree::{Image, Node};
 use crate::work::{self, Scene, Work};
 use crate::written::NewLayer;
-use crate::{Digest, Error, Platform, media, printable, tree};
+use crate::{Digest, Error, Platform, media, tree};
 
 /// What is done with the layers of an image.
 pub(super) struct Plan<'a> {
@@ -98,7 +99,7 @@ fn chosen(node: &Node, image: &Image, selection: &Selection) -> Result<Vec<bool>
             return Err(Error::Reference(format!(
                 "layer {number} of the image for {} is no tar archive but {}, which nobody would open; choose other layers",
                 tree::name(image),
-                printable(&layers[at].media_type)
+                shown(&layers[at].media_type)
             )));
         }
         chosen[at] = true;
