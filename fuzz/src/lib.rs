@@ -11,9 +11,11 @@
 #![warn(missing_docs)]
 #![allow(clippy::expect_used, clippy::panic)] // a panic is how a finding is told
 
+mod images;
 mod keys;
 mod messages;
 
+pub use images::image;
 pub use keys::{key_uri, public_key};
 pub use messages::{configuration, keyprovider_message, packet};
 
@@ -21,8 +23,9 @@ pub use messages::{configuration, keyprovider_message, packet};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("configuration", configuration),
+    ("image", image),
     ("key_uri", key_uri),
     ("keyprovider_message", keyprovider_message),
     ("packet", packet),

@@ -31,6 +31,11 @@ fn configurations_are_read_or_refused_with_a_line() {
 }
 
 #[test]
+fn images_of_strangers_are_read_or_refused() {
+    replay("image");
+}
+
+#[test]
 fn key_uris_read_back_as_they_are_written() {
     replay("key_uri");
 }
