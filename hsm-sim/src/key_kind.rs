@@ -3,8 +3,8 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// What key pair to make. On the command line `rsa-2048`, `rsa-3072`, `rsa-4096`, `ecc-p256`,
-/// `ecc-p384`, `ecc-p521`.
+/// What key to make. On the command line `rsa-2048`, `rsa-3072`, `rsa-4096`, `ecc-p256`, `ecc-p384`,
+/// `ecc-p521`, `aes-256`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyKind {
     /// RSA with a modulus of 2048 bits; may decrypt.
@@ -19,17 +19,20 @@ pub enum KeyKind {
     EcP384,
     /// NIST P-521; may derive.
     EcP521,
+    /// AES with 256 bits; may encrypt and decrypt. It has no public half.
+    Aes256,
 }
 
 impl KeyKind {
     /// All kinds.
-    pub const ALL: [KeyKind; 6] = [
+    pub const ALL: [KeyKind; 7] = [
         KeyKind::Rsa2048,
         KeyKind::Rsa3072,
         KeyKind::Rsa4096,
         KeyKind::EcP256,
         KeyKind::EcP384,
         KeyKind::EcP521,
+        KeyKind::Aes256,
     ];
 
     /// Its name on the command line.
@@ -41,7 +44,13 @@ impl KeyKind {
             KeyKind::EcP256 => "ecc-p256",
             KeyKind::EcP384 => "ecc-p384",
             KeyKind::EcP521 => "ecc-p521",
+            KeyKind::Aes256 => "aes-256",
         }
+    }
+
+    /// Whether it is one key and no pair.
+    pub fn is_secret(self) -> bool {
+        self == KeyKind::Aes256
     }
 
     /// `--key-type` of pkcs11-tool.
@@ -53,13 +62,14 @@ impl KeyKind {
             KeyKind::EcP256 => "EC:prime256v1",
             KeyKind::EcP384 => "EC:secp384r1",
             KeyKind::EcP521 => "EC:secp521r1",
+            KeyKind::Aes256 => "AES:32",
         }
     }
 
     /// The usage of pkcs11-tool by which a sealed value is opened with such a key.
     pub(crate) fn pkcs11_tool_usage(self) -> &'static str {
         match self {
-            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => "--usage-decrypt",
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Aes256 => "--usage-decrypt",
             KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521 => "--usage-derive",
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Home, KeyKind, SoftHsm, Token};
 
 /// What `hsm-sim run` and `hsm-sim up` start: SoftHSM2 with one token, in a [`Home`], and beside it
-/// `keys/LABEL.pub.pem` for every key. Dropping it ends and removes everything.
+/// `keys/LABEL.pub.pem` for every key pair. Dropping it ends and removes everything.
 #[derive(Debug)]
 pub struct Simulation {
     softhsm: SoftHsm,
@@ -24,13 +24,16 @@ impl Simulation {
     }
 
     /// Makes a key that cannot leave the token. Gives back the file of its public half
-    /// (SubjectPublicKeyInfo, PEM). `label` becomes part of the file's name and must fit.
-    pub fn add_key(&self, label: &str, id: &[u8], kind: KeyKind) -> Result<PathBuf, Error> {
+    /// (SubjectPublicKeyInfo, PEM), if it has one. `label` becomes part of the file's name and must fit.
+    pub fn add_key(&self, label: &str, id: &[u8], kind: KeyKind) -> Result<Option<PathBuf>, Error> {
         let key = self.softhsm.generate(&self.token, label, id, kind)?;
+        if kind.is_secret() {
+            return Ok(None);
+        }
         let pem = self.softhsm.public_key_pem(&self.token, &key)?;
         let file = self.home.path().join("keys").join(format!("{label}.pub.pem"));
         fs::write(&file, pem).map_err(Error::io("writing", &file))?;
-        Ok(file)
+        Ok(Some(file))
     }
 
     /// What a child process needs to find all of it.

@@ -74,6 +74,25 @@ fn a_generated_key_never_could_and_cannot_leave_its_token() {
 }
 
 #[test]
+fn a_generated_aes_key_has_the_same_custody_and_no_public_half() {
+    let softhsm = SoftHsm::start().unwrap();
+    let token = softhsm.init_token("prod").unwrap();
+    let key = softhsm.generate(&token, "aes", &[1], KeyKind::Aes256).unwrap();
+    softhsm.generate_extractable(&token, "loose", &[2], KeyKind::Aes256).unwrap();
+    let [made, loose] = softhsm.objects(&token).unwrap().try_into().unwrap();
+    let (made, loose) = if made.id == [1] { (made, loose) } else { (loose, made) };
+    assert_eq!(made.kind, ObjectKind::SecretKey);
+    assert_eq!(made.access, ["sensitive", "always sensitive", "never extractable", "local"]);
+    assert!(["encrypt", "decrypt"].iter().all(|usage| made.usage.iter().any(|stated| stated == usage)));
+    assert_eq!(loose.access, ["sensitive", "always sensitive", "extractable", "local"]);
+    let seen = stdout_of(pkcs11_tool(&softhsm, &["--token-label", "prod", "--list-objects"]));
+    assert!(!seen.contains("Secret Key Object"), "private: {seen}");
+    assert!(softhsm.public_key_pem(&token, &key).is_err());
+    softhsm.destroy(&token, &key).unwrap();
+    assert_eq!(softhsm.objects(&token).unwrap().len(), 1);
+}
+
+#[test]
 fn the_token_opens_what_its_public_key_sealed() {
     let softhsm = SoftHsm::start().unwrap();
     let token = softhsm.init_token("prod").unwrap();

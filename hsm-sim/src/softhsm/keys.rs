@@ -6,16 +6,16 @@ use tempfile::NamedTempFile;
 use super::{Object, ObjectKind, SoftHsm, Token, spki};
 use crate::{Error, KeyKind, program};
 
-/// A key pair on a token, by its label and its id.
+/// A key pair or a secret key on a token, by its label and its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// CKA_LABEL of both halves.
+    /// CKA_LABEL, of both halves.
     pub label: String,
-    /// CKA_ID of both halves.
+    /// CKA_ID, of both halves.
     pub id: Vec<u8>,
 }
 
-/// Which key pair: by label (`"images"`), by id (`&[2][..]`), or by both (`&key`).
+/// Which key: by label (`"images"`), by id (`&[2][..]`), or by both (`&key`).
 #[derive(Debug, Clone, Copy)]
 pub struct Which<'a> {
     label: Option<&'a str>,
@@ -52,15 +52,15 @@ impl std::fmt::Display for Which<'_> {
 }
 
 impl SoftHsm {
-    /// Makes a key pair on the token that is sensitive, never extractable, local and private, and may
-    /// decrypt (RSA) or derive (EC); the listing is checked for it. SoftHSM lets a key sign and unwrap
-    /// besides, since pkcs11-tool cannot forbid it. A second key with the same label or id is made
-    /// without a word: readers must cope with that.
+    /// Makes a key on the token that is sensitive, never extractable, local and private, and may decrypt
+    /// (RSA), derive (EC), or encrypt and decrypt (AES); the listing is checked for it. SoftHSM lets a
+    /// key sign and unwrap besides, since pkcs11-tool cannot forbid it. A second key with the same label
+    /// or id is made without a word: readers must cope with that.
     pub fn generate(&self, token: &Token, label: &str, id: &[u8], kind: KeyKind) -> Result<Key, Error> {
-        let key = self.generate_pair(token, label, id, kind, &[])?;
+        let key = self.generate_key(token, label, id, kind, &[])?;
         let objects = self.objects(token)?;
-        let private = |object: &&Object| object.kind == ObjectKind::PrivateKey && fits(object, (&key).into());
-        if objects.iter().filter(private).any(Object::is_guarded) {
+        let made = |object: &&Object| object.holds_a_secret() && fits(object, (&key).into());
+        if objects.iter().filter(made).any(Object::is_guarded) {
             Ok(key)
         } else {
             Err(Error::Unexpected(format!(
@@ -70,7 +70,7 @@ impl SoftHsm {
     }
 
     /// As [`generate`](Self::generate), but with CKA_EXTRACTABLE true: a key without custody, for
-    /// whoever must refuse one. (It is sensitive: neither tool can make a key that is not.)
+    /// whoever must refuse one. (It is sensitive: neither tool can make a key pair that is not.)
     pub fn generate_extractable(
         &self,
         token: &Token,
@@ -78,7 +78,7 @@ impl SoftHsm {
         id: &[u8],
         kind: KeyKind,
     ) -> Result<Key, Error> {
-        self.generate_pair(token, label, id, kind, &["--extractable"])
+        self.generate_key(token, label, id, kind, &["--extractable"])
     }
 
     /// Writes an existing key pair onto the token: the private key of a PEM file (PKCS#8, PKCS#1 or
@@ -117,11 +117,15 @@ impl SoftHsm {
         Ok(key)
     }
 
-    /// Destroys both halves of a key pair. Not one, or several that match, is an error.
+    /// Destroys a secret key, or both halves of a key pair. Not one, or several that match, is an error.
     pub fn destroy<'a>(&self, token: &Token, which: impl Into<Which<'a>>) -> Result<(), Error> {
         let objects = self.objects(token)?;
-        let key = single(&objects, ObjectKind::PrivateKey, which.into())?.which();
-        for (kind, name_of_kind) in [(ObjectKind::PrivateKey, "privkey"), (ObjectKind::PublicKey, "pubkey")] {
+        let key = single(&objects, Object::holds_a_secret, which.into())?.which();
+        for (kind, name_of_kind) in [
+            (ObjectKind::PrivateKey, "privkey"),
+            (ObjectKind::PublicKey, "pubkey"),
+            (ObjectKind::SecretKey, "secrkey"),
+        ] {
             if !objects.iter().any(|object| object.kind == kind && fits(object, key)) {
                 continue;
             }
@@ -137,7 +141,7 @@ impl SoftHsm {
     /// match, is an error.
     pub fn public_key_pem<'a>(&self, token: &Token, which: impl Into<Which<'a>>) -> Result<String, Error> {
         let objects = self.objects(token)?;
-        let object = single(&objects, ObjectKind::PublicKey, which.into())?;
+        let object = single(&objects, |object| object.kind == ObjectKind::PublicKey, which.into())?;
         let der = self.scratch_file()?;
         match spki::of_ec(&object.ec_params, &object.ec_point) {
             Some(bytes) => std::fs::write(der.path(), bytes).map_err(Error::io("writing", der.path()))?,
@@ -154,7 +158,7 @@ impl SoftHsm {
         Ok(String::from_utf8_lossy(&pem).into_owned())
     }
 
-    fn generate_pair(
+    fn generate_key(
         &self,
         token: &Token,
         label: &str,
@@ -164,12 +168,12 @@ impl SoftHsm {
     ) -> Result<Key, Error> {
         let key = Key::checked(label, id)?;
         let mut generate = self.pkcs11_tool(token)?;
-        generate
-            .args(["--keypairgen", "--key-type", kind.pkcs11_tool_type()])
-            .arg(kind.pkcs11_tool_usage())
-            .args(more);
+        // What is the default of a private key must be said of a secret one.
+        let how: &[&str] =
+            if kind.is_secret() { &["--keygen", "--sensitive", "--private"] } else { &["--keypairgen"] };
+        generate.args(how).args(["--key-type", kind.pkcs11_tool_type(), kind.pkcs11_tool_usage()]).args(more);
         name(&mut generate, (&key).into());
-        program::run(generate, "pkcs11-tool --keypairgen")?;
+        program::run(generate, &format!("pkcs11-tool {}", how[0]))?;
         Ok(key)
     }
 
@@ -194,6 +198,10 @@ impl Key {
 }
 
 impl Object {
+    fn holds_a_secret(&self) -> bool {
+        matches!(self.kind, ObjectKind::PrivateKey | ObjectKind::SecretKey)
+    }
+
     fn which(&self) -> Which<'_> {
         Which { label: Some(&self.label), id: Some(&self.id) }
     }
@@ -223,8 +231,12 @@ fn fits(object: &Object, which: Which<'_>) -> bool {
     which.label.is_none_or(|label| object.label == label) && which.id.is_none_or(|id| object.id == id)
 }
 
-fn single<'a>(objects: &'a [Object], kind: ObjectKind, which: Which<'_>) -> Result<&'a Object, Error> {
-    let mut found = objects.iter().filter(|object| object.kind == kind && fits(object, which));
+fn single<'a>(
+    objects: &'a [Object],
+    is_meant: impl Fn(&Object) -> bool,
+    which: Which<'_>,
+) -> Result<&'a Object, Error> {
+    let mut found = objects.iter().filter(|object| is_meant(object) && fits(object, which));
     match (found.next(), found.next()) {
         (Some(object), None) => Ok(object),
         (None, _) => Err(Error::Invalid(format!(

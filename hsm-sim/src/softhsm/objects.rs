@@ -24,6 +24,8 @@ pub struct Object {
 pub enum ObjectKind {
     /// CKO_PRIVATE_KEY
     PrivateKey,
+    /// CKO_SECRET_KEY
+    SecretKey,
     /// CKO_PUBLIC_KEY
     PublicKey,
     /// Any other.
@@ -59,6 +61,7 @@ fn parse(listing: &str) -> Vec<Object> {
             objects.push(Object {
                 kind: match line.split(" Object").next() {
                     Some("Private Key") => ObjectKind::PrivateKey,
+                    Some("Secret Key") => ObjectKind::SecretKey,
                     Some("Public Key") => ObjectKind::PublicKey,
                     _ => ObjectKind::Other,
                 },
@@ -112,9 +115,14 @@ Public Key Object; EC  EC_POINT 256 bits
   ID:         02
   Usage:      encrypt, verify, wrap, derive
   Access:     none
+Secret Key Object; AES length 32
+  label:      aes
+  ID:         03
+  Usage:      encrypt, decrypt, verify, wrap, unwrap
+  Access:     sensitive, always sensitive, never extractable, local
 ",
         );
-        assert_eq!(objects.len(), 2);
+        assert_eq!(objects.len(), 3);
         assert_eq!(objects[0].label, "images: 2026");
         assert_eq!(objects[0].id, [1, 255]);
         assert!(objects[0].is_guarded());
@@ -122,5 +130,7 @@ Public Key Object; EC  EC_POINT 256 bits
         assert_eq!(objects[1].kind, ObjectKind::PublicKey);
         assert_eq!(objects[1].usage, ["encrypt", "verify", "wrap", "derive"]);
         assert!(!objects[1].is_guarded());
+        assert_eq!(objects[2].kind, ObjectKind::SecretKey);
+        assert!(objects[2].is_guarded());
     }
 }

@@ -75,6 +75,7 @@ impl Scene {
             operation: match self.kind {
                 KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => "oaep",
                 KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521 => "ecdh",
+                KeyKind::Aes256 => panic!("no bare loop for AES-GCM"),
             },
             input: &self.input,
             record: self.stock.record,
