@@ -4,6 +4,8 @@
 //! tried with a C_DecryptInit, on a session thrown away right after, because PKCS#11 before 3.0 has no
 //! other way to end an operation that was begun.
 
+use std::sync::OnceLock;
+
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -15,6 +17,7 @@ use holdfast_wire::{OaepHash, Operation};
 
 use crate::attributes::{flag, read};
 use crate::errors::failed;
+use crate::gcm;
 use crate::module::TokenState;
 
 /// Where to ask.
@@ -25,12 +28,14 @@ pub(crate) struct Place<'a> {
     pub(crate) state: &'a TokenState,
 }
 
-/// RSA or EC; no other type of key can be used.
+/// RSA, EC or AES; no other type of key can be used.
 pub(crate) fn key_type(session: &Session, key: ObjectHandle) -> Result<KeyType, Error> {
     match read(session, key, AttributeType::KeyType)? {
-        Some(Attribute::KeyType(kind)) if kind == KeyType::RSA || kind == KeyType::EC => Ok(kind),
+        Some(Attribute::KeyType(kind)) if [KeyType::RSA, KeyType::EC, KeyType::AES].contains(&kind) => {
+            Ok(kind)
+        }
         Some(Attribute::KeyType(kind)) => Err(Error::KeyUnfit(format!(
-            "it is a key of type {kind}; only RSA and EC (NIST curves) can be used"
+            "it is a key of type {kind}; only RSA, EC (NIST curves) and AES with 256 bits can be used"
         ))),
         _ => Err(Error::KeyUnfit("the token does not tell what type of key it is".into())),
     }
@@ -50,6 +55,8 @@ pub(crate) fn operations(
     }
     let (mechanism, usage) = match kind {
         KeyType::EC => (MechanismType::ECDH1_DERIVE, AttributeType::Derive),
+        // Whether it may also seal (CKA_ENCRYPT) is asked when it shall: a retired key need not.
+        KeyType::AES => (MechanismType::AES_GCM, AttributeType::Decrypt),
         _ => (MechanismType::RSA_PKCS_OAEP, AttributeType::Decrypt),
     };
     if flag(place.session, key, usage)? != Some(true) {
@@ -63,14 +70,43 @@ pub(crate) fn operations(
     if !is_allowed(place.session, key, mechanism)? {
         return Err(Error::KeyUnfit(format!("the key's CKA_ALLOWED_MECHANISMS are without {mechanism}")));
     }
-    if kind == KeyType::EC {
-        return Ok(vec![Operation::Ecdh]);
+    match kind {
+        KeyType::EC => Ok(vec![Operation::Ecdh]),
+        KeyType::AES => aes_gcm(place, key),
+        _ => rsa_oaep(place, key),
     }
+}
+
+fn aes_gcm(place: &Place<'_>, key: ObjectHandle) -> Result<Vec<Operation>, Error> {
+    match read(place.session, key, AttributeType::ValueLen)? {
+        Some(Attribute::ValueLen(len)) if *len == gcm::KEY_LEN => {}
+        Some(Attribute::ValueLen(len)) => {
+            return Err(Error::KeyUnfit(format!(
+                "it is an AES key of {} bits; only those of 256 can be used",
+                len.saturating_mul(8)
+            )));
+        }
+        _ => return Err(Error::KeyUnfit("the token does not tell how long this AES key is".into())),
+    }
+    let mut no_iv = [0; gcm::IV_LEN];
+    if takes(place, key, &place.state.gcm, &gcm::mechanism(&mut no_iv)?, Operation::AesGcm)? {
+        Ok(vec![Operation::AesGcm])
+    } else {
+        Err(Error::KeyUnfit(
+            "the token lists CKM_AES_GCM, but does not take it with an iv of 96 and a tag of 128 bits".into(),
+        ))
+    }
+}
+
+fn rsa_oaep(place: &Place<'_>, key: ObjectHandle) -> Result<Vec<Operation>, Error> {
     let mut can = Vec::new();
     for operation in Operation::ALL {
-        if let Operation::RsaOaep(hash) = operation
-            && takes_oaep(place, key, hash)?
-        {
+        let Operation::RsaOaep(hash) = operation else { continue };
+        let known = match hash {
+            OaepHash::Sha1 => &place.state.oaep[0],
+            OaepHash::Sha256 => &place.state.oaep[1],
+        };
+        if takes(place, key, known, &oaep(hash), operation)? {
             can.push(operation);
         }
     }
@@ -106,20 +142,22 @@ fn is_allowed(session: &Session, key: ObjectHandle, mechanism: MechanismType) ->
     })
 }
 
-/// Whether the token takes OAEP with this hash; asked once per token and process.
-fn takes_oaep(place: &Place<'_>, key: ObjectHandle, hash: OaepHash) -> Result<bool, Error> {
-    let known = match hash {
-        OaepHash::Sha1 => &place.state.oaep[0],
-        OaepHash::Sha256 => &place.state.oaep[1],
-    };
+/// Whether the token takes a mechanism with its parameters; asked once per token and process.
+fn takes(
+    place: &Place<'_>,
+    key: ObjectHandle,
+    known: &OnceLock<bool>,
+    mechanism: &Mechanism<'_>,
+    operation: Operation,
+) -> Result<bool, Error> {
     if let Some(takes) = known.get() {
         return Ok(*takes);
     }
     let thrown_away =
         place.context.open_ro_session(place.slot).map_err(|error| failed(error, "opening a session"))?;
-    let takes = match thrown_away.decrypt_init(&oaep(hash), key) {
+    let takes = match thrown_away.decrypt_init(mechanism, key) {
         Ok(()) => true,
-        Err(error) => match failed(error, "RSA-OAEP") {
+        Err(error) => match failed(error, operation.name()) {
             Error::Unsupported(_) => false,
             // Of the key or of the connection, not of the token: nothing to remember.
             other => return Err(other),

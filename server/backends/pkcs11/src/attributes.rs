@@ -32,7 +32,7 @@ pub(crate) fn read(
     }
 }
 
-/// A boolean attribute of a private key; `None` if it cannot be read.
+/// A boolean attribute of a private or secret key; `None` if it cannot be read.
 pub(crate) fn flag(
     session: &Session,
     object: ObjectHandle,
@@ -47,7 +47,9 @@ pub(crate) fn flag(
             | Attribute::Extractable(value)
             | Attribute::NeverExtractable(value)
             | Attribute::Local(value)
+            | Attribute::Encrypt(value)
             | Attribute::Decrypt(value)
+            | Attribute::Wrap(value)
             | Attribute::Unwrap(value)
             | Attribute::Derive(value)
             | Attribute::Sign(value)

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{KeyType, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 use holdfast_custody::{Custodian, Error, Health, KeyInfo};
@@ -14,7 +14,7 @@ use holdfast_wire::{KeyUri, Operation, PublicKey, Sealed, Secret};
 use crate::ability::{self, Place};
 use crate::errors::failed;
 use crate::module::TokenState;
-use crate::{Module, ecdh, evidence, login, object, public, slot};
+use crate::{Module, ecdh, evidence, gcm, login, object, public, slot};
 
 /// A session, and the keys found on it. Object handles mean nothing beyond the session they were found
 /// on: when one turns out to be stale the pool drops the whole connection.
@@ -27,10 +27,11 @@ pub(crate) struct Connection {
     keys: HashMap<KeyUri, Rc<Key>>,
 }
 
-/// What `open` needs to know of a key.
+/// What `open` and `seal` need to know of a key.
 struct Key {
     handle: ObjectHandle,
-    public: PublicKey,
+    kind: KeyType,
+    public: Option<PublicKey>,
     operations: Vec<Operation>,
 }
 
@@ -39,45 +40,38 @@ impl Custodian for Connection {
         self.keys.remove(uri);
         let key = self.find(uri)?;
         let library = self.module.description();
-        let custody = evidence::gather(&self.session, key.handle, &self.token, library)?;
-        let info = KeyInfo { public: Some(key.public.clone()), operations: key.operations.clone(), custody };
+        let custody = evidence::gather(&self.session, key.handle, key.kind, &self.token, library)?;
+        let info = KeyInfo { public: key.public.clone(), operations: key.operations.clone(), custody };
         self.keys.insert(uri.clone(), key);
         Ok(info)
     }
 
     fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error> {
-        let key = match self.keys.get(uri) {
-            Some(known) => known.clone(),
-            None => {
-                let found = self.find(uri)?;
-                self.keys.insert(uri.clone(), found.clone());
-                found
-            }
-        };
+        let key = self.known(uri)?;
         let operation = sealed.operation();
         if !key.operations.contains(&operation) {
             return Err(Error::Unsupported(operation.name()));
         }
         let opened = match (&key.public, sealed) {
-            (PublicKey::Rsa(public), Sealed::RsaOaep { hash, ciphertext }) => {
+            (Some(PublicKey::Rsa(public)), Sealed::RsaOaep { hash, ciphertext }) => {
                 // Its length is no secret, and a token need not be asked.
                 if ciphertext.len() != public.modulus.len() {
                     return Err(Error::Rejected);
                 }
                 self.decrypt(key.handle, &ability::oaep(*hash), ciphertext, operation.name())
             }
-            (PublicKey::Ec(public), Sealed::Ecdh { curve, ephemeral }) => {
+            (Some(PublicKey::Ec(public)), Sealed::Ecdh { curve, ephemeral }) => {
                 if public.curve != *curve || PublicKey::ec(*curve, ephemeral).is_err() {
                     return Err(Error::Rejected);
                 }
                 ecdh::derive(&self.session, key.handle, *curve, ephemeral)
             }
+            (None, Sealed::AesGcm { iv, ciphertext, tag }) => {
+                gcm::open(&self.session, key.handle, *iv, ciphertext, tag)
+            }
             _ => Err(Error::Unsupported(operation.name())),
         };
-        if matches!(opened, Err(Error::Unavailable(_))) {
-            self.keys.remove(uri);
-        }
-        opened
+        self.forget_if_gone(uri, opened)
     }
 
     fn probe(&mut self) -> Result<Health, Error> {
@@ -99,6 +93,15 @@ impl Custodian for Connection {
         }
         Ok(Health { token: slot::summary(&token) })
     }
+
+    fn seal(&mut self, uri: &KeyUri, secret: &Secret) -> Result<Sealed, Error> {
+        let key = self.known(uri)?;
+        if !key.operations.contains(&Operation::AesGcm) {
+            return Err(Error::Unsupported("sealing"));
+        }
+        let sealed = gcm::seal(&self.session, key.handle, secret);
+        self.forget_if_gone(uri, sealed)
+    }
 }
 
 impl Connection {
@@ -112,6 +115,22 @@ impl Connection {
         Connection { module, state, slot, token, session, keys: HashMap::new() }
     }
 
+    fn known(&mut self, uri: &KeyUri) -> Result<Rc<Key>, Error> {
+        if let Some(known) = self.keys.get(uri) {
+            return Ok(known.clone());
+        }
+        let found = self.find(uri)?;
+        self.keys.insert(uri.clone(), found.clone());
+        Ok(found)
+    }
+
+    fn forget_if_gone<T>(&mut self, uri: &KeyUri, answer: Result<T, Error>) -> Result<T, Error> {
+        if matches!(answer, Err(Error::Unavailable(_))) {
+            self.keys.remove(uri);
+        }
+        answer
+    }
+
     fn find(&self, uri: &KeyUri) -> Result<Rc<Key>, Error> {
         let context = self.module.context();
         // A key's URI may say more of its token than the token's own does.
@@ -122,11 +141,14 @@ impl Connection {
         let kind = ability::key_type(&self.session, handle)?;
         let place = Place { context, slot: self.slot, session: &self.session, state: &self.state };
         let operations = ability::operations(&place, handle, kind)?;
-        let public = public::find(&self.session, handle, kind)?;
-        if let PublicKey::Ec(public) = &public {
+        let public = match kind {
+            KeyType::AES => None,
+            _ => Some(public::find(&self.session, handle, kind)?),
+        };
+        if let Some(PublicKey::Ec(public)) = &public {
             ecdh::prove(&self.session, handle, public)?;
         }
-        Ok(Rc::new(Key { handle, public, operations }))
+        Ok(Rc::new(Key { handle, kind, public, operations }))
     }
 
     fn decrypt(

@@ -68,7 +68,7 @@ enum Phase {
 
 fn returned(code: RvError, function: Function, doing: &'static str) -> Error {
     let phase = match function {
-        Function::DecryptInit => Phase::Start,
+        Function::DecryptInit | Function::EncryptInit => Phase::Start,
         Function::Decrypt | Function::DeriveKey => Phase::Open,
         _ => Phase::Other,
     };
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn each_code_has_one_meaning_per_phase() {
         use RvError::*;
-        // code; C_DecryptInit; C_Decrypt; C_DeriveKey; C_GetAttributeValue
+        // code; C_DecryptInit, C_EncryptInit; C_Decrypt; C_DeriveKey; C_Encrypt, C_GetAttributeValue
         let table = [
             (GeneralError, "unavailable", "rejected", "rejected", "unavailable"),
             (DeviceError, "unavailable", "rejected", "rejected", "unavailable"),
@@ -182,6 +182,8 @@ mod tests {
         ];
         for (code, start, decrypt, derive, other) in table {
             assert_eq!(of(code, Function::DecryptInit), start, "{code:?} at C_DecryptInit");
+            assert_eq!(of(code, Function::EncryptInit), start, "{code:?} at C_EncryptInit");
+            assert_eq!(of(code, Function::Encrypt), other, "{code:?} at C_Encrypt");
             assert_eq!(of(code, Function::Decrypt), decrypt, "{code:?} at C_Decrypt");
             assert_eq!(of(code, Function::DeriveKey), derive, "{code:?} at C_DeriveKey");
             assert_eq!(of(code, Function::GetAttributeValue), other, "{code:?} elsewhere");

@@ -2,7 +2,7 @@
 //!
 //! The statement is only as good as the token and the way to it: PKCS#11 has no signature over it.
 
-use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::TokenInfo;
 use holdfast_custody::{Custody, Error};
@@ -11,29 +11,47 @@ use crate::attributes::{flag, read};
 
 const UNREADABLE: &str = "unreadable";
 
+/// What is told of every key, in this order.
+const CUSTODY: [AttributeType; 7] = [
+    AttributeType::Sensitive,
+    AttributeType::AlwaysSensitive,
+    AttributeType::Extractable,
+    AttributeType::NeverExtractable,
+    AttributeType::Local,
+    AttributeType::Token,
+    AttributeType::Private,
+];
+/// And then of a private key.
+const OF_PRIVATE: [AttributeType; 6] = [
+    AttributeType::Decrypt,
+    AttributeType::Unwrap,
+    AttributeType::Derive,
+    AttributeType::Sign,
+    AttributeType::WrapWithTrusted,
+    AttributeType::AlwaysAuthenticate,
+];
+/// Or of a secret one.
+const OF_SECRET: [AttributeType; 7] = [
+    AttributeType::Encrypt,
+    AttributeType::Decrypt,
+    AttributeType::Wrap,
+    AttributeType::Unwrap,
+    AttributeType::Derive,
+    AttributeType::Sign,
+    AttributeType::WrapWithTrusted,
+];
+
 /// Everything the token says of the key at `object`, and of itself.
 pub(crate) fn gather(
     session: &Session,
     object: ObjectHandle,
+    kind: KeyType,
     token: &TokenInfo,
     library: &str,
 ) -> Result<Custody, Error> {
     let mut custody = Custody::default();
-    for which in [
-        AttributeType::Sensitive,
-        AttributeType::AlwaysSensitive,
-        AttributeType::Extractable,
-        AttributeType::NeverExtractable,
-        AttributeType::Local,
-        AttributeType::Token,
-        AttributeType::Private,
-        AttributeType::Decrypt,
-        AttributeType::Unwrap,
-        AttributeType::Derive,
-        AttributeType::Sign,
-        AttributeType::WrapWithTrusted,
-        AttributeType::AlwaysAuthenticate,
-    ] {
+    let usage: &[AttributeType] = if kind == KeyType::AES { &OF_SECRET } else { &OF_PRIVATE };
+    for which in CUSTODY.iter().chain(usage).copied() {
         let value = flag(session, object, which)?;
         match which {
             AttributeType::Sensitive => custody.sensitive = value,

@@ -8,6 +8,7 @@
 //! Token::connect ── module ── slot ── login ── Connection
 //!                   per       by      once,     describe: find ── ability, public, evidence
 //!                   process   URI     latched   open:     C_Decrypt or C_DeriveKey
+//!                                               seal:     C_Encrypt
 //! ```
 //!
 //! What is one per process is kept in [`Module`], because that is how PKCS#11 has it: `C_Initialize`
@@ -22,6 +23,7 @@ mod connection;
 mod ecdh;
 mod errors;
 mod evidence;
+mod gcm;
 mod login;
 mod module;
 mod object;

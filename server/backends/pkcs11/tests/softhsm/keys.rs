@@ -186,7 +186,8 @@ pub(crate) fn unfit() {
         let error = custodian.describe(&key(token, label)).unwrap_err();
         assert!(matches!(&error, Error::KeyUnfit(why) if why.contains(says)), "{label}: {error:?}");
     }
-    for (uri, says) in [("pkcs11:token=keys", "names no key"), ("pkcs11:object=a;type=public", "private key")]
+    for (uri, says) in
+        [("pkcs11:token=keys", "names no key"), ("pkcs11:object=a;type=public", "a private or a secret key")]
     {
         let error = custodian.describe(&uri.parse().unwrap()).unwrap_err();
         assert!(matches!(&error, Error::KeyUnfit(why) if why.contains(says)), "{uri}: {error:?}");

@@ -48,18 +48,21 @@ fn make() -> Subject {
         ("p-256-other", KeyKind::EcP256),
         ("p-384", KeyKind::EcP384),
         ("p-521", KeyKind::EcP521),
+        ("aes", KeyKind::Aes256),
+        ("aes-other", KeyKind::Aes256),
     ]
     .into_iter()
     .zip(1..)
     .map(|((label, kind), id)| SubjectKey {
         uri: world.generate(token, label, id, kind),
-        public: Some(world.public(token, label)),
+        public: (!kind.is_secret()).then(|| world.public(token, label)),
         operations: match kind {
             // With SHA-1 only: SoftHSM 2.6 answers CKR_ARGUMENTS_BAD to any other hash.
             KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
                 vec![Operation::RsaOaep(OaepHash::Sha1)]
             }
-            _ => vec![Operation::Ecdh],
+            KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521 => vec![Operation::Ecdh],
+            KeyKind::Aes256 => vec![Operation::AesGcm],
         },
         proven: true,
     })
