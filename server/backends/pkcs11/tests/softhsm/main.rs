@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // what fails here fails the test
 
+mod aes;
 mod keys;
 mod life;
 mod pins;
@@ -49,6 +50,12 @@ fn run() -> ExitCode {
         ("keys_that_cannot_be_used_say_why", keys::unfit),
         ("a_uri_that_names_another_token_finds_nothing", keys::other_token),
         ("no_shared_secret_is_left_on_the_token", keys::nothing_left),
+        ("an_aes_key_has_evidence_and_no_public_half", aes::told),
+        ("a_secret_and_a_private_key_of_one_label_are_ambiguous", aes::ambiguous),
+        ("secret_keys_that_cannot_be_used_say_why", aes::unfit),
+        ("nothing_is_sealed_to_an_aes_key_that_can_be_read", aes::readable),
+        ("an_aes_key_that_may_not_encrypt_still_opens", aes::opens_only),
+        ("aes_gcm_of_the_token_and_of_others_is_one", aes::as_others_do),
         ("a_wrong_pin_is_tried_once_in_all_and_not_after_a_restart", pins::wrong),
         ("eight_racing_workers_log_in_once", pins::right),
         ("without_a_pin_there_is_no_login", pins::none),
