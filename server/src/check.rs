@@ -8,7 +8,7 @@ use holdfast_custody::KeyInfo;
 
 use crate::backends;
 use crate::config::{Config, Key};
-use crate::keyring::Keyring;
+use crate::keyring::{Facts, Keyring, type_name};
 
 /// How long tokens may take to end their sessions.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -67,11 +67,13 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
 }
 
 fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
-    let name = info.public.as_ref().map_or_else(|| "symmetric".into(), holdfast_wire::PublicKey::type_name);
-    let kid = info.public.as_ref().map(holdfast_envelope::jwk::thumbprint).unwrap_or_default();
+    let name = type_name(info.public.as_ref());
     line(report, &format!("  {}: {name}, {}", key.alias, info.custody.summary()));
     line(report, &format!("    uri {}", key.uri));
-    line(report, &format!("    kid {kid}"));
+    match Facts::of(key, info.clone()) {
+        Ok(facts) => line(report, &format!("    kid {}", facts.kid)),
+        Err(error) => trouble(report, &format!("    {}: {error}", key.alias)),
+    }
     let algorithms: Vec<&str> = info.algorithms().iter().map(|algorithm| algorithm.name()).collect();
     line(report, &format!("    the token can do {}", algorithms.join(", ")));
     for (name, value) in &info.custody.evidence {

@@ -1,19 +1,22 @@
 //! The configured keys and the tokens they lie on.
 //!
-//! Opening and wrapping take a [`Grant`] by value, so that no key is used without a decision of the
-//! policy. What a token said of a key (its public half, its thumbprint, its custody) is remembered to
+//! Opening, wrapping and sealing take a [`Grant`] by value, so that no key is used without a decision of the
+//! policy. What a token said of a key (its public half, its kid, its custody) is remembered to
 //! choose candidates by; wrapping asks the token anew, because encrypting an image to a key that is no
 //! longer there would lose it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use holdfast_custody::{Connect, Custody, Error, Health, KeyInfo, Pool, Usage};
-use holdfast_envelope::jwk;
-use holdfast_wire::{Algorithm, KeyUri, PublicKey, Sealed, Secret};
+use holdfast_custody::{Connect, Error, Health, KeyInfo, Pool, Usage};
+use holdfast_wire::{KeyUri, Sealed, Secret};
 
 use crate::config::{self, Action};
 use crate::policy::Grant;
+
+mod facts;
+
+pub use facts::{Facts, type_name};
 
 /// All keys, in the configuration's order.
 pub struct Keyring {
@@ -36,19 +39,6 @@ pub struct Key {
     pub wraps: bool,
     config: config::Key,
     facts: RwLock<Option<Arc<Facts>>>,
-}
-
-/// What a token said of a key.
-#[derive(Debug)]
-pub struct Facts {
-    /// The public half.
-    pub public: PublicKey,
-    /// RFC 7638 thumbprint of it.
-    pub kid: String,
-    /// What it is used with: what its token can do, within what the configuration allows.
-    pub algorithms: Vec<Algorithm>,
-    /// Its custody.
-    pub custody: Custody,
 }
 
 impl Keyring {
@@ -128,6 +118,15 @@ impl Keyring {
         self.ask(grant.key(), deadline).await
     }
 
+    /// Has the token of the symmetric key that was granted for wrapping seal `cek`.
+    pub async fn seal(&self, grant: Grant, cek: Secret, deadline: Instant) -> Result<Sealed, Error> {
+        if grant.action() != Action::Wrap {
+            return Err(Error::Internal("a grant for another action".into()));
+        }
+        let key = self.key(grant.key())?;
+        self.token_of(key)?.pool.seal(&key.config.uri, key.config.requirement, cek, deadline).await
+    }
+
     /// Whether the token of a key answers; asked after every rejection, because tokens answer a bad
     /// ciphertext and broken hardware with the same code.
     pub async fn probe_token_of(&self, index: usize, deadline: Instant) -> Result<(), Error> {
@@ -185,8 +184,8 @@ impl Keyring {
         let key = self.key(index)?;
         let asked =
             self.token_of(key)?.pool.describe(&key.config.uri, key.config.requirement, deadline).await;
-        let info = match asked {
-            Ok(info) => info,
+        let facts = match asked.and_then(|info| Facts::of(&key.config, info)) {
+            Ok(facts) => Arc::new(facts),
             Err(error) => {
                 if !error.is_transient() {
                     *write(&key.facts) = None;
@@ -194,23 +193,12 @@ impl Keyring {
                 return Err(error);
             }
         };
-        let can = info.algorithms();
-        let public = info.public.ok_or(Error::Unsupported("anything but RSA and EC"))?;
-        let allowed = |algorithm: &Algorithm| {
-            key.config.algorithms.as_ref().is_none_or(|configured| configured.contains(algorithm))
-        };
-        let facts = Arc::new(Facts {
-            kid: jwk::thumbprint(&public),
-            public,
-            algorithms: can.into_iter().filter(allowed).collect(),
-            custody: info.custody,
-        });
         let before = write(&key.facts).replace(facts.clone());
         if before.is_none_or(|before| before.kid != facts.kid) {
             tracing::info!(
                 alias = key.alias,
                 kid = facts.kid,
-                r#type = facts.public.type_name(),
+                r#type = facts.type_name(),
                 custody = facts.custody.summary(),
                 "key is ready"
             );

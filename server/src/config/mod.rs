@@ -121,6 +121,8 @@ pub struct Key {
     pub uri: KeyUri,
     /// Index of its token in [`Config::tokens`].
     pub token: usize,
+    /// What packets call it; symmetric keys alone have one of their own.
+    pub kid: Option<String>,
     /// What it may be used with; `None`: all that the token can do with it.
     pub algorithms: Option<Vec<Algorithm>>,
     /// Whether new images are encrypted to it.

@@ -297,6 +297,13 @@ fn key(
     let alias = required_alias(&mut section);
     aliases.extend(alias.clone());
     let uri = required_uri(&mut section, "[[key]]");
+    let kid = section.string("kid").and_then(|kid| {
+        if is_alias(&kid.value) {
+            return Some(kid.value);
+        }
+        section.fault(kid.span, "kid has 1 to 64 letters, digits, '.', '_' or '-'");
+        None
+    });
     let algorithms = section.strings("algorithms").map(|list| {
         if list.value.is_empty() {
             section.fault(list.span, "algorithms is empty: leave it out to allow all that the token can do");
@@ -318,6 +325,7 @@ fn key(
         alias: alias?,
         uri: uri?.value,
         token: token?,
+        kid,
         algorithms,
         wraps,
         requirement: Requirement { allow_extractable },
@@ -432,6 +440,15 @@ fn one_uri_once(tokens: &[At<Declared>], keys: &[At<Key>], root: &Section<'_, '_
         let same = |other: &At<Key>| other.value.uri == key.value.uri && other.value.alias == key.value.alias;
         if keys[..index].iter().any(same) {
             root.fault(key.span.clone(), format!("another [[key]] gives {} this key", key.value.alias));
+        }
+        // A packet's kid leads to one key, and a key that is there under two aliases has one kid.
+        let (kid, uri) = (&key.value.kid, &key.value.uri);
+        for other in keys[..index].iter().map(|other| &other.value) {
+            if kid.is_some() && other.kid == *kid && other.uri != *uri {
+                root.fault(key.span.clone(), "another [[key]] has this kid for another key");
+            } else if other.uri == *uri && other.kid != *kid {
+                root.fault(key.span.clone(), "another [[key]] has this uri with another kid, or without");
+            }
         }
     }
 }

@@ -57,6 +57,7 @@ fn the_full_file_shows_every_option() {
         ("[[allow]]", "loopback"),
         ("[listen]", "tcp"),
         ("[listen.tcp]", "plaintext"),
+        ("[[key]]", "kid"),
     ];
     for (section, table) in [
         ("[listen]", "[listen]\nx = 1"),
@@ -136,6 +137,26 @@ fn a_key_that_an_alias_has_twice_is_told_where_it_stands() {
     let key = "[[key]]\nalias = \"images\"\nuri = \"pkcs11:token=prod;object=images\"\n";
     let found = faults(&MINIMAL.replace("[[allow]]", &format!("{key}[[allow]]")));
     assert_eq!(found, [(9, "another [[key]] gives images this key".to_owned())]);
+}
+
+#[test]
+fn a_kid_leads_to_one_key_and_a_key_has_one_kid() {
+    let key = |alias: &str, object: &str, kid: &str| {
+        format!("[[key]]\nalias = \"{alias}\"\nuri = \"pkcs11:token=prod;object={object}\"\n{kid}\n")
+    };
+    let with = |keys: &[String]| MINIMAL.replace("[[allow]]", &format!("{}[[allow]]", keys.concat()));
+    let [backup, cold] = ["kid = \"backup-2026\"", "kid = \"cold-2026\""];
+    let good = with(&[key("a", "x", backup), key("b", "x", backup), key("c", "y", cold)]);
+    assert_eq!(Config::parse(&good).unwrap().keys[1].kid.as_deref(), Some("backup-2026"));
+    for (keys, says) in [
+        ([key("a", "x", backup), key("b", "y", backup)], "has this kid for another key"),
+        ([key("a", "x", backup), key("b", "x", cold)], "has this uri with another kid"),
+        ([key("a", "x", backup), key("b", "x", "")], "or without"),
+        ([key("a", "x", "kid = \"a b\""), key("b", "y", "")], "kid has 1 to 64 letters"),
+    ] {
+        let found = faults(&with(&keys));
+        assert!(found.len() == 1 && found[0].1.contains(says), "{says}: {found:?}");
+    }
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl Engine {
                 let Some((algorithm, sealed)) = recipient.algorithm().zip(recipient.sealed()) else {
                     continue;
                 };
-                if !fits(Some(&facts.public), sealed) || !meant_for(recipient, facts) {
+                if !fits(facts.public.as_ref(), sealed) || !meant_for(recipient, facts) {
                     continue;
                 }
                 if facts.algorithms.contains(&algorithm) {

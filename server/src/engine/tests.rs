@@ -1,5 +1,7 @@
 //! Packet, grant, open, receipt, answer: over a token in memory.
 
+mod symmetric;
+
 use std::path::PathBuf;
 
 use holdfast_custody::fake::{FakeToken, Fault};
@@ -71,6 +73,7 @@ impl Plan {
             alias: (*alias).into(),
             uri: uri(object).parse().unwrap(),
             token: 0,
+            kid: object.starts_with("aes").then(|| format!("kid-of-{object}")),
             algorithms: None,
             wraps: *wraps,
             requirement: Requirement::default(),

@@ -95,10 +95,11 @@ async fn describe(
     match engine.keyring.facts(index, request.deadline).await {
         Ok(facts) => {
             answer.kid = facts.kid.clone();
-            answer.r#type = facts.public.type_name();
+            answer.r#type = facts.type_name();
             answer.algorithms =
                 facts.algorithms.iter().map(|algorithm| algorithm.name().to_owned()).collect();
-            answer.public_key = facts.public.to_der().unwrap_or_default();
+            let public = facts.public.as_ref().and_then(|public| public.to_der().ok());
+            answer.public_key = public.unwrap_or_default();
             answer.custody = facts.custody.summary();
             let evidence = facts.custody.evidence.iter();
             answer.evidence = evidence

@@ -1,0 +1,64 @@
+//! What is known of a configured key once its token has described it.
+
+use holdfast_custody::{Custody, Error, KeyInfo};
+use holdfast_envelope::jwk;
+use holdfast_wire::{Algorithm, PublicKey};
+
+use crate::config;
+
+/// What a token said of a key, as far as the configuration lets it be used.
+#[derive(Debug)]
+pub struct Facts {
+    /// The public half; symmetric keys have none.
+    pub public: Option<PublicKey>,
+    /// What packets call it: the RFC 7638 thumbprint of its public half, or what a symmetric key is
+    /// configured with.
+    pub kid: String,
+    /// What it is used with: what its token can do, within what the configuration allows.
+    pub algorithms: Vec<Algorithm>,
+    /// Its custody.
+    pub custody: Custody,
+}
+
+impl Facts {
+    /// Brings together what the configuration and the token say of a key. A `kid` that is missing or
+    /// that stands where it must not makes the key unfit: whether it needs one only its token knows.
+    pub fn of(key: &config::Key, info: KeyInfo) -> Result<Facts, Error> {
+        let kid = match (&info.public, &key.kid) {
+            (Some(public), None) => jwk::thumbprint(public),
+            (None, Some(kid)) => kid.clone(),
+            (Some(public), Some(_)) => {
+                return Err(Error::KeyUnfit(format!(
+                    "the kid of {} is its thumbprint, {}; kid is for symmetric keys: take it out of its [[key]]",
+                    public.type_name(),
+                    jwk::thumbprint(public)
+                )));
+            }
+            (None, None) => {
+                return Err(Error::KeyUnfit(
+                    "it is a symmetric key, which has no thumbprint: give its [[key]] a kid = \"…\" by which packets name it".into(),
+                ));
+            }
+        };
+        let can = info.algorithms();
+        let allowed = |algorithm: &Algorithm| {
+            key.algorithms.as_ref().is_none_or(|configured| configured.contains(algorithm))
+        };
+        Ok(Facts {
+            public: info.public,
+            kid,
+            algorithms: can.into_iter().filter(allowed).collect(),
+            custody: info.custody,
+        })
+    }
+
+    /// "RSA-3072", "P-256" or "AES-256".
+    pub fn type_name(&self) -> String {
+        type_name(self.public.as_ref())
+    }
+}
+
+/// The type of a key by its public half; the only symmetric keys there are have 256 bits of AES.
+pub fn type_name(public: Option<&PublicKey>) -> String {
+    public.map_or_else(|| "AES-256".to_owned(), PublicKey::type_name)
+}
