@@ -58,10 +58,12 @@ impl House {
     }
 
     /// A key made in the token, under its label as the alias, with which the test's user may do everything.
+    /// The kid of a secret key is its label with `-kid` behind it.
     pub fn key(mut self, label: &str, kind: KeyKind) -> House {
         self.keys += 1;
         self.hsm.generate(&self.token, label, &[self.keys], kind).expect("a key");
-        self.configure(label, label, "");
+        let kid = if kind.is_secret() { format!("kid = \"{label}-kid\"") } else { String::new() };
+        self.configure(label, label, &kid);
         self.allow(&format!("user = {}\nto = [\"wrap\", \"unwrap\"]\nkeys = [\"{label}\"]", me()));
         self
     }
@@ -72,6 +74,14 @@ impl House {
             self.extra,
             "[[key]]\nalias = \"{alias}\"\nuri = \"pkcs11:token=prod;object={object}\"\n{options}\n"
         );
+    }
+
+    /// `[[key]]`s of one alias instead of all there were: objects of the token, each with its options.
+    pub fn reconfigure(&mut self, alias: &str, keys: &[(&str, &str)]) {
+        self.extra.clear();
+        for (object, options) in keys {
+            self.configure(alias, object, options);
+        }
     }
 
     /// `[[allow]]` with these lines.

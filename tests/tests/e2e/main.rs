@@ -16,4 +16,5 @@ mod provider;
 mod reflection;
 mod reload;
 mod secrets;
+mod symmetric;
 mod tcp;

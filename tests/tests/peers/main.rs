@@ -11,4 +11,5 @@ mod registry;
 mod rust_client;
 mod scene;
 mod skopeo;
+mod symmetric;
 mod trouble;
