@@ -92,9 +92,12 @@ fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
 }
 
 fn line(report: &mut Report, text: &str) {
-    // A token's label is chosen by whoever initialized it: no control characters on a terminal.
-    let clean = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-    let _ = writeln!(report.text, "{}", clean.collect::<String>());
+    let _ = writeln!(report.text, "{}", printable(text));
+}
+
+/// A token's label is chosen by whoever initialized it: no control characters on a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn trouble(report: &mut Report, text: &str) {

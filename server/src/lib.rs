@@ -16,6 +16,7 @@ pub mod check;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod key;
 pub mod keyring;
 pub mod policy;
 pub mod request;

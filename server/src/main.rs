@@ -1,14 +1,14 @@
 //! The command line of `holdfastd`.
 
-#![allow(clippy::print_stdout)] // `check` writes its report to stdout
-
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use holdfast_custody::{KeyKind, Made};
+use holdfast_wire::KeyUri;
 use holdfastd::config::{self, Config};
-use holdfastd::{check, daemon};
+use holdfastd::{check, daemon, key};
 use tracing_subscriber::EnvFilter;
 
 /// Key provider for encrypted container images; its keys stay in hardware.
@@ -43,6 +43,48 @@ enum Command {
         #[arg(long)]
         tokens: bool,
     },
+    /// Give a token a new key.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Make a key inside a configured token, that never leaves it.
+    ///
+    /// Prints what the token says of it, the lines for the configuration, and its public half. A label or
+    /// an id that is there already is refused.
+    Create {
+        #[command(flatten)]
+        new: New,
+        /// What key: rsa-2048, rsa-3072, rsa-4096, ecc-p256, ecc-p384, ecc-p521 or aes-256.
+        #[arg(long, value_name = "KIND")]
+        algorithm: KeyKind,
+    },
+    /// Bring a private key from a file into a configured token, from where it cannot leave again.
+    ///
+    /// The token states for ever that the key was imported, because copies of it may be elsewhere. Where
+    /// you can, make a new key instead and encrypt the images anew.
+    Import {
+        #[command(flatten)]
+        new: New,
+        /// An RSA or EC key in PEM, not encrypted: PKCS#8, PKCS#1 or SEC 1.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct New {
+    /// The token and the new key's label, as in pkcs11:token=prod;object=images-2026. An id is
+    /// chosen where none is given.
+    // Parsed by us: clap would quote one that it does not like, and somebody may have put a PIN into it.
+    uri: String,
+    /// Write the public half (PEM) there and not to the terminal.
+    #[arg(long, value_name = "FILE")]
+    public: Option<PathBuf>,
+    #[command(flatten)]
+    file: File,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +93,17 @@ fn main() -> ExitCode {
         None => run(&cli.file.config),
         Some(Command::Run { file }) => run(&file.config),
         Some(Command::Check { file, tokens }) => run_check(&file.config, tokens),
+        Some(Command::Key(KeyCommand::Create { new, algorithm })) => {
+            run_key(&new, |config, uri| key::create(config, uri, algorithm))
+        }
+        Some(Command::Key(KeyCommand::Import { new, from })) => {
+            run_key(&new, |config, uri| key::import(config, uri, &from)).inspect(|_| {
+                eprintln!(
+                    "holdfastd: {} still holds the key in the clear: destroy it and every copy of it, backups included",
+                    from.display()
+                );
+            })
+        }
     };
     result.unwrap_or_else(|line| {
         // Several faults are several lines; each stands alone.
@@ -59,7 +112,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(path: &std::path::Path) -> Result<ExitCode, String> {
+fn run(path: &Path) -> Result<ExitCode, String> {
     holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
     let config = Config::load(path).map_err(|error| error.to_string())?;
     log_to_stderr(&config.log);
@@ -70,19 +123,56 @@ fn run(path: &std::path::Path) -> Result<ExitCode, String> {
     result.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())
 }
 
-fn run_check(path: &std::path::Path, tokens: bool) -> Result<ExitCode, String> {
+fn run_check(path: &Path, tokens: bool) -> Result<ExitCode, String> {
     holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
     let config = Config::load(path).map_err(|error| error.to_string())?;
     let report = check::configuration(&config);
-    print!("{}", report.text);
+    say(&report.text)?;
     if !tokens {
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = runtime()?;
     let report = runtime.block_on(check::tokens(&config)).map_err(|error| error.to_string())?;
     runtime.shutdown_background();
-    print!("{}", report.text);
+    say(&report.text)?;
     Ok(if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_key(
+    new: &New,
+    make: impl FnOnce(&Config, &KeyUri) -> Result<Made, String>,
+) -> Result<ExitCode, String> {
+    holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
+    let uri = new.uri.parse().map_err(|error| format!("the URI of the new key: {error}"))?;
+    let config = Config::load(&new.file.config).map_err(|error| error.to_string())?;
+    log_to_stderr(&config::Log { json: false, level: "warn".into() });
+    let made = make(&config, &uri)?;
+    let mut report = key::report(&made)?;
+    if let Some(pem) = key::public_pem(&made)? {
+        match &new.public {
+            None => report.push_str(&format!("\n{pem}")),
+            Some(file) => write_public(file, &pem)?,
+        }
+    }
+    say(&report).map_err(|error| format!("{error}; the key was made"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// On stdout; a pipe whose reader has left is an error like any other.
+fn say(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write to stdout: {error}"))
+}
+
+fn write_public(file: &Path, pem: &str) -> Result<(), String> {
+    std::fs::write(file, pem).map_err(|error| {
+        format!(
+            "{}: {error}; the key was made: holdfast key export gives its public half once it is configured",
+            file.display()
+        )
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {

@@ -95,6 +95,16 @@ impl KeyUri {
             && self.attributes.iter().all(|(name, value)| key.attributes.get(name) == Some(value))
     }
 
+    /// The same with one attribute more, or another value of it.
+    pub fn with(&self, name: &str, value: &[u8]) -> Result<KeyUri, Malformed> {
+        let name = known_attribute(self.scheme, name)?;
+        let mut attributes = self.attributes.clone();
+        attributes.insert(name, value.to_vec());
+        let uri = KeyUri { scheme: self.scheme, attributes };
+        // What is written must read back.
+        uri.to_string().parse()
+    }
+
     /// The part that says which token.
     pub fn token(&self) -> KeyUri {
         let names = self.scheme.token_attributes();
@@ -275,6 +285,17 @@ mod tests {
             let error = parse(uri).unwrap_err();
             assert!(error.contains(says), "{uri}: {error}");
         }
+    }
+
+    #[test]
+    fn an_attribute_can_be_added() {
+        let uri = parse("pkcs11:token=prod;object=a").unwrap();
+        let named = uri.with("id", &[2, 0xff]).unwrap();
+        assert_eq!(named, parse("pkcs11:token=prod;object=a;id=%02%ff").unwrap());
+        assert!(uri.is_token_of(&named));
+        assert!(uri.with("id", &[]).is_err());
+        assert!(uri.with("handle", b"1").is_err());
+        assert!(uri.with("id", &[7; 2000]).is_err());
     }
 
     #[test]

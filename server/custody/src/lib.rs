@@ -18,11 +18,13 @@ pub mod fake;
 mod custodian;
 mod custody;
 mod error;
+mod keysmith;
 mod latch;
 mod pool;
 
 pub use custodian::{Custodian, Health, KeyInfo};
 pub use custody::{Custody, Requirement};
 pub use error::Error;
+pub use keysmith::{KeyKind, Keysmith, Made, PrivateKey, RsaPrivateKey};
 pub use latch::PinLatch;
 pub use pool::{Connect, Pool, Settings, Usage};

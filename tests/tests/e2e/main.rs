@@ -8,6 +8,7 @@ mod client;
 mod faults;
 mod health;
 mod images;
+mod key;
 mod life;
 mod limits;
 mod malformed;

@@ -115,6 +115,16 @@ impl Connection {
         Connection { module, state, slot, token, session, keys: HashMap::new() }
     }
 
+    /// The session, to write to the token; its keys are read through the [`Custodian`].
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether a URI's attributes are those of this token.
+    pub(crate) fn is_meant(&self, uri: &KeyUri) -> Result<bool, Error> {
+        slot::is_meant(self.module.context(), self.slot, &self.token, uri)
+    }
+
     fn known(&mut self, uri: &KeyUri) -> Result<Rc<Key>, Error> {
         if let Some(known) = self.keys.get(uri) {
             return Ok(known.clone());
@@ -132,13 +142,13 @@ impl Connection {
     }
 
     fn find(&self, uri: &KeyUri) -> Result<Rc<Key>, Error> {
-        let context = self.module.context();
         // A key's URI may say more of its token than the token's own does.
-        if !slot::is_meant(context, self.slot, &self.token, uri)? {
+        if !self.is_meant(uri)? {
             return Err(Error::KeyNotFound);
         }
         let handle = object::find(&self.session, uri)?;
         let kind = ability::key_type(&self.session, handle)?;
+        let context = self.module.context();
         let place = Place { context, slot: self.slot, session: &self.session, state: &self.state };
         let operations = ability::operations(&place, handle, kind)?;
         let public = match kind {

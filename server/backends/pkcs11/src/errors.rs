@@ -6,9 +6,13 @@
 //! The two cannot be told apart by code, so everything after that point is `Rejected` unless it can only
 //! be the connection, and the server probes the token after every rejection.
 
+mod making;
+
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Pkcs11Error, RvError};
 use holdfast_custody::Error;
+
+pub(crate) use making::not_made;
 
 /// The error of a call made for `doing`, which names an algorithm or an action: "RSA-OAEP-256".
 pub(crate) fn failed(error: Pkcs11Error, doing: &'static str) -> Error {

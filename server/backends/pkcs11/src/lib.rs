@@ -15,6 +15,8 @@
 //! and the login state belong to the process, not to a session. What the PIN is, which keys there are
 //! and who may use them, queues and deadlines: all of it is left to others.
 //!
+//! A [`Token`] also makes keys, for an operator: [`Token::keysmith`].
+//!
 //! This is the only crate that names a PKCS#11 library. Return codes become errors in `errors` alone.
 
 mod ability;
@@ -24,6 +26,7 @@ mod ecdh;
 mod errors;
 mod evidence;
 mod gcm;
+mod keysmith;
 mod login;
 mod module;
 mod object;

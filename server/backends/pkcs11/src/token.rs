@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use holdfast_custody::{Custodian, Error, PinLatch};
+use holdfast_custody::{Custodian, Error, Keysmith, PinLatch};
 use holdfast_wire::KeyUri;
 
 use crate::connection::Connection;
 use crate::errors::failed;
+use crate::keysmith::Smith;
 use crate::{Module, PinSource, login, slot};
 
 /// What is known of a token before it is asked.
@@ -28,6 +29,11 @@ pub struct Token {
     config: Config,
 }
 
+enum Access {
+    Read,
+    Write,
+}
+
 impl Token {
     /// Nothing is loaded, read or asked yet.
     pub fn new(config: Config) -> Token {
@@ -38,16 +44,29 @@ impl Token {
     /// read-only session and logs in if no other session of this process has. To be called on the
     /// thread that will use the connection.
     pub fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
+        Ok(Box::new(self.open(Access::Read)?))
+    }
+
+    /// A connection with a read-write session, to make keys. The same rules hold for its login.
+    pub fn keysmith(&self) -> Result<Box<dyn Keysmith>, Error> {
+        Ok(Box::new(Smith::new(self.open(Access::Write)?)))
+    }
+
+    fn open(&self, access: Access) -> Result<Connection, Error> {
         let Config { module, uri, pin, latch } = &self.config;
         let module = Module::load(module)?;
         let context = module.context();
         let (slot, token) = slot::find(context, &uri.token())?;
-        let session = context.open_ro_session(slot).map_err(|error| failed(error, "opening a session"))?;
+        let session = match access {
+            Access::Read => context.open_ro_session(slot),
+            Access::Write => context.open_rw_session(slot),
+        };
+        let session = session.map_err(|error| failed(error, "opening a session"))?;
         let state = module.token_state(&token);
         // The session is open first: from here on, another that closes is not the last, which would
         // log the token out.
         login::ensure(context, slot, &session, &state, pin, latch)?;
         tracing::debug!(slot = slot.id(), token = token.label(), "connected");
-        Ok(Box::new(Connection::new(module.clone(), state, slot, token, session)))
+        Ok(Connection::new(module.clone(), state, slot, token, session))
     }
 }

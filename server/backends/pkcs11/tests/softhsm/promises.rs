@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use holdfast_custody::Error;
 use holdfast_custody::contract::{self, Subject, SubjectKey};
-use holdfast_wire::{OaepHash, Operation};
+use holdfast_wire::{Curve, OaepHash, Operation};
 use hsm_sim::KeyKind;
 use libtest_mimic::Trial;
 
@@ -67,6 +67,25 @@ fn make() -> Subject {
         proven: true,
     })
     .collect();
+    // And those that Holdfast makes itself.
+    let mut smith = world.keysmith(token);
+    for (label, kind) in [
+        ("made-rsa", holdfast_custody::KeyKind::Rsa(3072)),
+        ("made-ec", holdfast_custody::KeyKind::Ec(Curve::P384)),
+        ("made-aes", holdfast_custody::KeyKind::Aes256),
+    ] {
+        let made = smith.create(&key(token, label), kind).unwrap();
+        keys.push(SubjectKey {
+            uri: made.uri,
+            public: made.info.public,
+            operations: match kind {
+                holdfast_custody::KeyKind::Rsa(_) => vec![Operation::RsaOaep(OaepHash::Sha1)],
+                holdfast_custody::KeyKind::Ec(_) => vec![Operation::Ecdh],
+                _ => vec![Operation::AesGcm],
+            },
+            proven: true,
+        });
+    }
     let pem = vectors().join("keys/rsa2048.pem");
     world.hsm().import(token, "imported", &[0x20], &pem, false).unwrap();
     keys.push(SubjectKey {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use holdfast_custody::{Connect, Custodian, Error, PinLatch, Pool, Settings};
+use holdfast_custody::{Connect, Custodian, Error, Keysmith, PinLatch, Pool, Settings};
 use holdfast_pkcs11::{Config, PinSource, Token};
 use holdfast_wire::{KeyUri, PublicKey};
 use hsm_sim::{KeyKind, SoftHsm};
@@ -92,6 +92,10 @@ impl World {
 
     pub(crate) fn connect(&self, token: &hsm_sim::Token) -> Box<dyn Custodian> {
         Token::new(self.config(token)).connect().unwrap()
+    }
+
+    pub(crate) fn keysmith(&self, token: &hsm_sim::Token) -> Box<dyn Keysmith> {
+        Token::new(self.config(token)).keysmith().unwrap()
     }
 
     pub(crate) fn pool(&self, token: &hsm_sim::Token, workers: usize) -> Pool {
