@@ -60,6 +60,7 @@ fn pkcs11(token: &config::Token, latch: PinLatch) -> holdfast_pkcs11::Token {
         pin: holdfast_pkcs11::PinSource::File(token.pin.clone()),
         latch,
     })
+    .unpadding(token.unpad.clone())
 }
 
 fn without(scheme: Scheme) -> Error {

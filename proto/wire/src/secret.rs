@@ -22,6 +22,11 @@ impl Secret {
         &self.0
     }
 
+    /// The bytes, to be changed in place.
+    pub fn expose_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()

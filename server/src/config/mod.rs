@@ -108,6 +108,8 @@ pub struct Token {
     pub module: PathBuf,
     /// The file that holds the PIN.
     pub pin: PathBuf,
+    /// Its keys of which RSA-OAEP with SHA-256 may be unpadded in the daemon.
+    pub unpad: Vec<KeyUri>,
     /// The worker pool before it.
     pub pool: Settings,
 }
@@ -125,6 +127,8 @@ pub struct Key {
     pub kid: Option<String>,
     /// What it may be used with; `None`: all that the token can do with it.
     pub algorithms: Option<Vec<Algorithm>>,
+    /// Whether RSA-OAEP with SHA-256 may be unpadded in the daemon where the token cannot.
+    pub oaep_sha256_in_daemon: bool,
     /// Whether new images are encrypted to it.
     pub wraps: bool,
     /// What is asked of its custody.

@@ -45,8 +45,14 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     one_uri_once(&tokens, &keys, &root);
     root.finish();
 
-    let tokens = tokens.into_iter().filter_map(|at| at.value.token).collect();
-    let keys = keys.into_iter().map(|at| at.value).collect();
+    let mut tokens: Vec<Token> = tokens.into_iter().filter_map(|at| at.value.token).collect();
+    let keys: Vec<Key> = keys.into_iter().map(|at| at.value).collect();
+    for key in keys.iter().filter(|key| key.oaep_sha256_in_daemon) {
+        // Missing only where a fault was told of it.
+        if let Some(token) = tokens.get_mut(key.token) {
+            token.unpad.push(key.uri.clone());
+        }
+    }
     match faults.into_sorted() {
         faults if faults.is_empty() => {
             Ok(Config { listen, limits, state_dir, audit_file, log, wrap, tokens, keys, rules })
@@ -248,7 +254,7 @@ fn token(mut section: Section<'_, '_>) -> At<Declared> {
     let pool = Settings { workers: workers as usize, queue: queue as usize, timeout };
     let uri = uri.map(|at| at.value);
     let token = match (uri.clone(), module, pin) {
-        (Some(uri), Some(module), Some(pin)) => Some(Token { uri, module, pin, pool }),
+        (Some(uri), Some(module), Some(pin)) => Some(Token { uri, module, pin, unpad: Vec::new(), pool }),
         _ => None,
     };
     At { value: Declared { uri, token }, span }
@@ -317,6 +323,15 @@ fn key(
         }
         read
     });
+    let oaep_sha256_in_daemon = section.boolean("oaep_sha256_in_daemon", false);
+    if oaep_sha256_in_daemon
+        && !algorithms.as_ref().is_some_and(|listed| listed.contains(&Algorithm::RsaOaep256))
+    {
+        section.fault(
+            section.span(),
+            "oaep_sha256_in_daemon = true needs algorithms to list RSA-OAEP-256, and nothing that the key need not do",
+        );
+    }
     let wraps = section.boolean("wraps", true);
     let allow_extractable = section.boolean("allow_extractable", false);
     let token = uri.as_ref().and_then(|uri| token_of(&section, uri, tokens));
@@ -327,6 +342,7 @@ fn key(
         token: token?,
         kid,
         algorithms,
+        oaep_sha256_in_daemon,
         wraps,
         requirement: Requirement { allow_extractable },
     };

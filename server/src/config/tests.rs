@@ -160,6 +160,20 @@ fn a_kid_leads_to_one_key_and_a_key_has_one_kid() {
 }
 
 #[test]
+fn unpadding_in_the_daemon_asks_for_its_algorithm_by_name() {
+    let key = |lines: &str| MINIMAL.replace("object=images\"", &format!("object=images\"\n{lines}"));
+    for lines in ["oaep_sha256_in_daemon = true", "oaep_sha256_in_daemon = true\nalgorithms = [\"RSA-OAEP\"]"]
+    {
+        let found = faults(&key(lines));
+        assert!(found.len() == 1 && found[0].1.contains("list RSA-OAEP-256"), "{found:?}");
+    }
+    let config =
+        Config::parse(&key("oaep_sha256_in_daemon = true\nalgorithms = [\"RSA-OAEP-256\"]")).unwrap();
+    assert_eq!(config.tokens[0].unpad, [config.keys[0].uri.clone()]);
+    assert!(Config::parse(MINIMAL).unwrap().tokens[0].unpad.is_empty());
+}
+
+#[test]
 fn what_is_not_toml_has_a_line_too() {
     let found = faults("[listen\nunix = ");
     assert!(found.iter().all(|(_, what)| !what.is_empty()), "{found:?}");

@@ -75,6 +75,7 @@ impl Plan {
             token: 0,
             kid: object.starts_with("aes").then(|| format!("kid-of-{object}")),
             algorithms: None,
+            oaep_sha256_in_daemon: false,
             wraps: *wraps,
             requirement: Requirement::default(),
         });
@@ -100,6 +101,7 @@ impl Plan {
                 uri: "pkcs11:token=t".parse().unwrap(),
                 module: PathBuf::new(),
                 pin: PathBuf::new(),
+                unpad: Vec::new(),
                 pool: Settings { workers: self.workers, queue: 8, timeout: Duration::from_secs(5) },
             }],
             keys: keys.collect(),

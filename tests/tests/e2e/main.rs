@@ -19,3 +19,4 @@ mod reload;
 mod secrets;
 mod symmetric;
 mod tcp;
+mod unpadding;

@@ -7,7 +7,6 @@
 use std::sync::OnceLock;
 
 use cryptoki::context::Pkcs11;
-use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::session::Session;
@@ -17,8 +16,8 @@ use holdfast_wire::{OaepHash, Operation};
 
 use crate::attributes::{flag, read};
 use crate::errors::failed;
-use crate::gcm;
 use crate::module::TokenState;
+use crate::{gcm, oaep};
 
 /// Where to ask.
 pub(crate) struct Place<'a> {
@@ -41,39 +40,50 @@ pub(crate) fn key_type(session: &Session, key: ObjectHandle) -> Result<KeyType, 
     }
 }
 
-/// What the token does with this key by one native command, in the order of [`Operation::ALL`]; at least
-/// one, or the key is unfit.
-pub(crate) fn operations(
+/// What the token does with a key.
+pub(crate) struct Ability {
+    /// By one native command, in the order of [`Operation::ALL`]; at least one.
+    pub(crate) operations: Vec<Operation>,
+    /// OAEP with SHA-256 is among them, but the token does RSA alone and the padding is taken off here.
+    pub(crate) unpads_sha256: bool,
+}
+
+/// What the token does with this key, or why it is unfit. `unpad_sha256` is the operator's leave to take
+/// OAEP with SHA-256 off outside a token that does not do it.
+pub(crate) fn of(
     place: &Place<'_>,
     key: ObjectHandle,
     kind: KeyType,
-) -> Result<Vec<Operation>, Error> {
+    unpad_sha256: bool,
+) -> Result<Ability, Error> {
     if flag(place.session, key, AttributeType::AlwaysAuthenticate)? == Some(true) {
         return Err(Error::KeyUnfit(
             "the key wants its PIN for every use (CKA_ALWAYS_AUTHENTICATE), which this version does not support".into(),
         ));
     }
-    let (mechanism, usage) = match kind {
-        KeyType::EC => (MechanismType::ECDH1_DERIVE, AttributeType::Derive),
-        // Whether it may also seal (CKA_ENCRYPT) is asked when it shall: a retired key need not.
-        KeyType::AES => (MechanismType::AES_GCM, AttributeType::Decrypt),
-        _ => (MechanismType::RSA_PKCS_OAEP, AttributeType::Decrypt),
-    };
+    if unpad_sha256 && kind != KeyType::RSA {
+        return Err(Error::KeyUnfit(
+            "oaep_sha256_in_daemon is for RSA keys; take it out of its [[key]]".into(),
+        ));
+    }
+    // Whether an AES key may also seal (CKA_ENCRYPT) is asked when it shall: a retired one need not.
+    let usage = if kind == KeyType::EC { AttributeType::Derive } else { AttributeType::Decrypt };
     if flag(place.session, key, usage)? != Some(true) {
         return Err(Error::KeyUnfit(format!(
             "the key may not do it: {usage} is not true; make a key with it"
         )));
     }
-    if !has_mechanism(place, mechanism)? {
-        return Err(Error::KeyUnfit(format!("the token has no {mechanism}")));
-    }
-    if !is_allowed(place.session, key, mechanism)? {
-        return Err(Error::KeyUnfit(format!("the key's CKA_ALLOWED_MECHANISMS are without {mechanism}")));
-    }
+    let native = |operations| Ability { operations, unpads_sha256: false };
     match kind {
-        KeyType::EC => Ok(vec![Operation::Ecdh]),
-        KeyType::AES => aes_gcm(place, key),
-        _ => rsa_oaep(place, key),
+        KeyType::EC => {
+            may(place, key, MechanismType::ECDH1_DERIVE)?;
+            Ok(native(vec![Operation::Ecdh]))
+        }
+        KeyType::AES => {
+            may(place, key, MechanismType::AES_GCM)?;
+            aes_gcm(place, key).map(native)
+        }
+        _ => rsa_oaep(place, key, unpad_sha256),
     }
 }
 
@@ -98,31 +108,46 @@ fn aes_gcm(place: &Place<'_>, key: ObjectHandle) -> Result<Vec<Operation>, Error
     }
 }
 
-fn rsa_oaep(place: &Place<'_>, key: ObjectHandle) -> Result<Vec<Operation>, Error> {
-    let mut can = Vec::new();
+fn rsa_oaep(place: &Place<'_>, key: ObjectHandle, unpad_sha256: bool) -> Result<Ability, Error> {
+    const SHA256: Operation = Operation::RsaOaep(OaepHash::Sha256);
+    let mut operations = Vec::new();
+    let native = may(place, key, MechanismType::RSA_PKCS_OAEP);
     for operation in Operation::ALL {
         let Operation::RsaOaep(hash) = operation else { continue };
         let known = match hash {
             OaepHash::Sha1 => &place.state.oaep[0],
             OaepHash::Sha256 => &place.state.oaep[1],
         };
-        if takes(place, key, known, &oaep(hash), operation)? {
-            can.push(operation);
+        if native.is_ok() && takes(place, key, known, &oaep::mechanism(hash), operation)? {
+            operations.push(operation);
         }
     }
-    if can.is_empty() {
+    let unpads_sha256 = unpad_sha256 && !operations.contains(&SHA256);
+    if unpads_sha256 {
+        may(place, key, MechanismType::RSA_X_509)?;
+        if !takes(place, key, &place.state.raw_rsa, &Mechanism::RsaX509, SHA256)? {
+            return Err(Error::KeyUnfit(
+                "oaep_sha256_in_daemon is set, but the token does not take CKM_RSA_X_509 either; take it out of its [[key]]".into(),
+            ));
+        }
+        operations.push(SHA256);
+    }
+    if operations.is_empty() {
+        native?;
         return Err(Error::KeyUnfit("the token takes RSA-OAEP with neither SHA-1 nor SHA-256".into()));
     }
-    Ok(can)
+    Ok(Ability { operations, unpads_sha256 })
 }
 
-/// RSAES-OAEP with one hash for label and MGF1, and an empty label.
-pub(crate) fn oaep(hash: OaepHash) -> Mechanism<'static> {
-    let (digest, mgf) = match hash {
-        OaepHash::Sha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
-        OaepHash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
-    };
-    Mechanism::RsaPkcsOaep(PkcsOaepParams::new(digest, mgf, PkcsOaepSource::empty()))
+/// Whether the token has a mechanism and the key is allowed it.
+fn may(place: &Place<'_>, key: ObjectHandle, mechanism: MechanismType) -> Result<(), Error> {
+    if !has_mechanism(place, mechanism)? {
+        return Err(Error::KeyUnfit(format!("the token has no {mechanism}")));
+    }
+    if !is_allowed(place.session, key, mechanism)? {
+        return Err(Error::KeyUnfit(format!("the key's CKA_ALLOWED_MECHANISMS are without {mechanism}")));
+    }
+    Ok(())
 }
 
 fn has_mechanism(place: &Place<'_>, mechanism: MechanismType) -> Result<bool, Error> {

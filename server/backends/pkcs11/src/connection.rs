@@ -9,12 +9,12 @@ use cryptoki::object::{KeyType, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 use holdfast_custody::{Custodian, Error, Health, KeyInfo};
-use holdfast_wire::{KeyUri, Operation, PublicKey, Sealed, Secret};
+use holdfast_wire::{KeyUri, OaepHash, Operation, PublicKey, Sealed, Secret};
 
-use crate::ability::{self, Place};
+use crate::ability::{self, Ability, Place};
 use crate::errors::failed;
 use crate::module::TokenState;
-use crate::{Module, ecdh, evidence, gcm, login, object, public, slot};
+use crate::{Module, ecdh, evidence, gcm, login, oaep, object, public, slot};
 
 /// A session, and the keys found on it. Object handles mean nothing beyond the session they were found
 /// on: when one turns out to be stale the pool drops the whole connection.
@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     token: TokenInfo,
     session: Session,
     keys: HashMap<KeyUri, Rc<Key>>,
+    /// Keys of which OAEP with SHA-256 may be taken off outside the token.
+    unpad: Arc<[KeyUri]>,
 }
 
 /// What `open` and `seal` need to know of a key.
@@ -33,6 +35,8 @@ struct Key {
     kind: KeyType,
     public: Option<PublicKey>,
     operations: Vec<Operation>,
+    /// OAEP with SHA-256 is taken off here, after raw RSA in the token.
+    unpads_sha256: bool,
 }
 
 impl Custodian for Connection {
@@ -40,7 +44,11 @@ impl Custodian for Connection {
         self.keys.remove(uri);
         let key = self.find(uri)?;
         let library = self.module.description();
-        let custody = evidence::gather(&self.session, key.handle, key.kind, &self.token, library)?;
+        let mut custody = evidence::gather(&self.session, key.handle, key.kind, &self.token, library)?;
+        if key.unpads_sha256 {
+            let how = "raw RSA in the token, the padding is taken off in holdfastd";
+            custody.evidence.push(("RSA-OAEP-256".into(), how.into()));
+        }
         let info = KeyInfo { public: key.public.clone(), operations: key.operations.clone(), custody };
         self.keys.insert(uri.clone(), key);
         Ok(info)
@@ -58,7 +66,12 @@ impl Custodian for Connection {
                 if ciphertext.len() != public.modulus.len() {
                     return Err(Error::Rejected);
                 }
-                self.decrypt(key.handle, &ability::oaep(*hash), ciphertext, operation.name())
+                if *hash == OaepHash::Sha256 && key.unpads_sha256 {
+                    self.decrypt(key.handle, &Mechanism::RsaX509, ciphertext, operation.name())
+                        .and_then(|number| oaep::unpad_sha256(&number, public.modulus.len()))
+                } else {
+                    self.decrypt(key.handle, &oaep::mechanism(*hash), ciphertext, operation.name())
+                }
             }
             (Some(PublicKey::Ec(public)), Sealed::Ecdh { curve, ephemeral }) => {
                 if public.curve != *curve || PublicKey::ec(*curve, ephemeral).is_err() {
@@ -112,7 +125,11 @@ impl Connection {
         token: TokenInfo,
         session: Session,
     ) -> Connection {
-        Connection { module, state, slot, token, session, keys: HashMap::new() }
+        Connection { module, state, slot, token, session, keys: HashMap::new(), unpad: Arc::default() }
+    }
+
+    pub(crate) fn unpadding(self, unpad: Arc<[KeyUri]>) -> Connection {
+        Connection { unpad, ..self }
     }
 
     /// The session, to write to the token; its keys are read through the [`Custodian`].
@@ -150,7 +167,8 @@ impl Connection {
         let kind = ability::key_type(&self.session, handle)?;
         let context = self.module.context();
         let place = Place { context, slot: self.slot, session: &self.session, state: &self.state };
-        let operations = ability::operations(&place, handle, kind)?;
+        let Ability { operations, unpads_sha256 } =
+            ability::of(&place, handle, kind, self.unpad.contains(uri))?;
         let public = match kind {
             KeyType::AES => None,
             _ => Some(public::find(&self.session, handle, kind)?),
@@ -158,7 +176,7 @@ impl Connection {
         if let Some(PublicKey::Ec(public)) = &public {
             ecdh::prove(&self.session, handle, public)?;
         }
-        Ok(Rc::new(Key { handle, kind, public, operations }))
+        Ok(Rc::new(Key { handle, kind, public, operations, unpads_sha256 }))
     }
 
     fn decrypt(

@@ -29,6 +29,7 @@ mod gcm;
 mod keysmith;
 mod login;
 mod module;
+mod oaep;
 mod object;
 mod pin;
 mod public;

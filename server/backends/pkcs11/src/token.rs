@@ -1,6 +1,7 @@
 //! One `[[token]]` of the configuration, shared by the workers of its pool.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use holdfast_custody::{Custodian, Error, Keysmith, PinLatch};
 use holdfast_wire::KeyUri;
@@ -27,6 +28,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Token {
     config: Config,
+    unpad: Arc<[KeyUri]>,
 }
 
 enum Access {
@@ -37,7 +39,13 @@ enum Access {
 impl Token {
     /// Nothing is loaded, read or asked yet.
     pub fn new(config: Config) -> Token {
-        Token { config }
+        Token { config, unpad: Arc::default() }
+    }
+
+    /// Lets OAEP with SHA-256 be taken off in this process, after raw RSA in the token, for these keys and
+    /// where the token does not do it itself. See the README for what that risks.
+    pub fn unpadding(self, keys: Vec<KeyUri>) -> Token {
+        Token { unpad: keys.into(), ..self }
     }
 
     /// A new connection: loads the module if this process has not yet, finds the token, opens a
@@ -67,6 +75,6 @@ impl Token {
         // log the token out.
         login::ensure(context, slot, &session, &state, pin, latch)?;
         tracing::debug!(slot = slot.id(), token = token.label(), "connected");
-        Ok(Connection::new(module.clone(), state, slot, token, session))
+        Ok(Connection::new(module.clone(), state, slot, token, session).unpadding(self.unpad.clone()))
     }
 }

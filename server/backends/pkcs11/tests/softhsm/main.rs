@@ -13,6 +13,7 @@ mod life;
 mod pins;
 mod promises;
 mod scene;
+mod unpad;
 mod world;
 
 use std::process::{Command, ExitCode};
@@ -56,6 +57,10 @@ fn run() -> ExitCode {
         ("nothing_is_sealed_to_an_aes_key_that_can_be_read", aes::readable),
         ("an_aes_key_that_may_not_encrypt_still_opens", aes::opens_only),
         ("aes_gcm_of_the_token_and_of_others_is_one", aes::as_others_do),
+        ("rsa_oaep_256_of_skopeo_opens_by_raw_rsa_where_that_is_asked_for", unpad::opens),
+        ("every_defect_of_the_padding_is_one_answer", unpad::one_answer),
+        ("unpadding_is_for_rsa_keys_alone", unpad::rsa_alone),
+        ("unpadding_needs_raw_rsa_among_the_allowed_mechanisms", unpad::allowed_mechanisms),
         ("a_wrong_pin_is_tried_once_in_all_and_not_after_a_restart", pins::wrong),
         ("eight_racing_workers_log_in_once", pins::right),
         ("without_a_pin_there_is_no_login", pins::none),

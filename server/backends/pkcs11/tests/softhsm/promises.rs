@@ -67,6 +67,14 @@ fn make() -> Subject {
         proven: true,
     })
     .collect();
+    // Whose padding may be taken off outside.
+    let unpadded = world.generate(token, "rsa-2048-unpad", 0x30, KeyKind::Rsa2048);
+    keys.push(SubjectKey {
+        uri: unpadded.clone(),
+        public: Some(world.public(token, "rsa-2048-unpad")),
+        operations: [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep).into(),
+        proven: true,
+    });
     // And those that Holdfast makes itself.
     let mut smith = world.keysmith(token);
     for (label, kind) in [
@@ -98,7 +106,7 @@ fn make() -> Subject {
         world.hsm().generate(token, "twin", &[id], KeyKind::EcP256).unwrap();
     }
     Subject {
-        connect: world.connector(token),
+        connect: world.connector(token, vec![unpadded]),
         keys,
         missing: key(token, "nothing"),
         ambiguous: Some(key(token, "twin")),

@@ -102,8 +102,8 @@ impl World {
         pool(self.config(token), workers)
     }
 
-    pub(crate) fn connector(&self, token: &hsm_sim::Token) -> Arc<Connect> {
-        let token = Token::new(self.config(token));
+    pub(crate) fn connector(&self, token: &hsm_sim::Token, unpad: Vec<KeyUri>) -> Arc<Connect> {
+        let token = Token::new(self.config(token)).unpadding(unpad);
         Arc::new(move || token.connect())
     }
 
