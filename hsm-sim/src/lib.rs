@@ -1,8 +1,9 @@
 //! Starts real HSM simulators, each in a directory of its own, and ends them.
 //!
 //! Tests and the demonstration meet the same programs here that they would meet in production, only
-//! in software: [`SoftHsm`] is SoftHSM2 with keys made by `pkcs11-tool`. Nothing is mocked, and no
-//! part of Holdfast knows that a simulator is behind it: it is reached by configuration alone.
+//! in software: [`SoftHsm`] is SoftHSM2 with keys made by `pkcs11-tool`, and [`FaultyModule`] puts the
+//! faults of a bad day before it. Nothing is mocked, and no part of Holdfast knows that a simulator is
+//! behind it: it is reached by configuration alone.
 //!
 //! The crate imports nothing of Holdfast's, so that every other crate can use it in its tests. It
 //! never changes the environment of its own process: what a simulator needs is handed out by
@@ -12,6 +13,7 @@
 //! says it is ready, and ended by its handle.
 
 mod error;
+mod faulty;
 mod home;
 mod key_kind;
 mod key_spec;
@@ -23,6 +25,7 @@ mod simulator;
 mod softhsm;
 
 pub use error::Error;
+pub use faulty::{Fault, FaultyModule, Order};
 pub use home::Home;
 pub use key_kind::KeyKind;
 pub use key_spec::KeySpec;

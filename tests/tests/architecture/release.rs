@@ -11,8 +11,15 @@ const RELEASED: [&str; 2] = ["holdfastd", "holdfast"];
 const TEST_FEATURES: [&str; 2] = ["fake", "contract"];
 
 /// Crates that only tests may link.
-const TEST_CRATES: [&str; 6] =
-    ["hsm-sim", "holdfast-e2e", "holdfast-fuzz", "josekit", "libtest-mimic", "openssl"];
+const TEST_CRATES: [&str; 7] = [
+    "hsm-sim",
+    "hsm-sim-faulty-module",
+    "holdfast-e2e",
+    "holdfast-fuzz",
+    "josekit",
+    "libtest-mimic",
+    "openssl",
+];
 
 /// A crate as a binary links it.
 struct Linked {
