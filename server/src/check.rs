@@ -8,6 +8,7 @@ use holdfast_custody::KeyInfo;
 
 use crate::backends;
 use crate::config::{Config, Key};
+use crate::daemon::Stopped;
 use crate::keyring::{Facts, Keyring, type_name};
 
 /// How long tokens may take to end their sessions.
@@ -19,6 +20,8 @@ pub struct Report {
     pub text: String,
     /// Whether everything can be used.
     pub good: bool,
+    /// Whether a token still hangs.
+    pub stopped: Stopped,
 }
 
 /// A configuration without faults, summed up.
@@ -33,7 +36,7 @@ pub fn configuration(config: &Config) -> Report {
     if config.rules.is_empty() {
         text.push_str("note: without an [[allow]] rule nobody may do anything\n");
     }
-    Report { text, good: true }
+    Report { text, good: true, stopped: Stopped::Whole }
 }
 
 /// Logs in to every token, once, and describes every key.
@@ -44,7 +47,7 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
     }
     backends::make_state_dir(&config.state_dir)?;
     let keyring = Keyring::start(&one_worker, |token| backends::connector(token, &config.state_dir), None)?;
-    let mut report = Report { text: String::new(), good: true };
+    let mut report = Report { text: String::new(), good: true, stopped: Stopped::Whole };
     for (index, token) in keyring.tokens().iter().enumerate() {
         let deadline = Instant::now() + config.tokens[index].pool.timeout;
         match keyring.probe(index, deadline).await {
@@ -62,7 +65,9 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
             }
         }
     }
-    keyring.close(CLOSING);
+    if !keyring.close(CLOSING) {
+        report.stopped = Stopped::WithCallsThatHang;
+    }
     Ok(report)
 }
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use holdfast_custody::Workers;
 use holdfast_wire::grpc::keyprovider::key_provider_service_server::KeyProviderServiceServer;
 use holdfast_wire::grpc::v1::holdfast_server::HoldfastServer;
 use holdfast_wire::grpc::{FILE_DESCRIPTOR_SET, MAX_MESSAGE_LEN};
@@ -40,11 +41,23 @@ pub(crate) struct Running {
     pub(crate) audit: Audit,
     pub(crate) tls: Option<Tls>,
     pub(crate) watch: Watch,
+    /// Of tokens that a reload dropped, until they have ended.
+    pub(crate) dropped: Vec<Workers>,
+}
+
+/// How the daemon stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Nothing of it is left.
+    Whole,
+    /// A token's library is still in a call that hangs. The process must exit without its exit handlers,
+    /// which may wait for that call.
+    WithCallsThatHang,
 }
 
 /// Serves until a signal says stop. An error here is one line for the operator: only configuration
 /// faults end the daemon; a token that is down does not.
-pub async fn run(path: &Path, config: Config) -> io::Result<()> {
+pub async fn run(path: &Path, config: Config) -> io::Result<Stopped> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -103,7 +116,8 @@ pub async fn run(path: &Path, config: Config) -> io::Result<()> {
     tracing::info!(socket = %config.listen.unix.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     notify(&[sd_notify::NotifyState::Ready]);
 
-    let mut running = Running { path: path.to_owned(), config, shared, audit, tls, watch };
+    let mut running =
+        Running { path: path.to_owned(), config, shared, audit, tls, watch, dropped: Vec::new() };
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -130,9 +144,13 @@ pub async fn run(path: &Path, config: Config) -> io::Result<()> {
         tracing::warn!("some requests did not end in time and were abandoned");
     }
     running.watch.stop().await;
-    running.shared.engine().keyring.close(CLOSING);
+    let until = Instant::now() + CLOSING;
+    let mut whole = running.shared.engine().keyring.close(CLOSING);
+    for workers in running.dropped {
+        whole &= workers.close(until.saturating_duration_since(Instant::now()));
+    }
     tracing::info!("stopped");
-    Ok(())
+    Ok(if whole { Stopped::Whole } else { Stopped::WithCallsThatHang })
 }
 
 async fn tcp(config: &Config, tls: Option<Tls>) -> io::Result<Option<(TcpListener, Tcp)>> {

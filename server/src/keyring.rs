@@ -8,7 +8,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use holdfast_custody::{Connect, Error, Health, KeyInfo, Pool, Usage};
+use holdfast_custody::{Connect, Error, Health, KeyInfo, Pool, Usage, Workers};
 use holdfast_wire::{KeyUri, Sealed, Secret};
 
 use crate::config::{self, Action};
@@ -133,14 +133,25 @@ impl Keyring {
         self.token_of(self.key(index)?)?.pool.probe(deadline).await.map(drop)
     }
 
-    /// Ends the workers of every token; tells of those that hang. To be called before the process exits.
-    pub fn close(&self, patience: Duration) {
+    /// Ends the workers of every token and tells of those that hang; whether none does. To be called
+    /// before the process exits.
+    pub fn close(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
+        let mut ended = true;
         for token in &self.tokens {
             if !token.pool.close(until.saturating_duration_since(Instant::now())) {
                 tracing::warn!(token = %token.uri(), "the token still hangs in a call; it is abandoned");
+                ended = false;
             }
         }
+        ended
+    }
+
+    /// The workers of the tokens that `next` does not have. They end by themselves when the last request
+    /// with this keyring is answered.
+    pub fn workers_not_in(&self, next: &Keyring) -> Vec<Workers> {
+        let kept = |token: &&Arc<Token>| next.tokens.iter().any(|other| Arc::ptr_eq(other, token));
+        self.tokens.iter().filter(|token| !kept(token)).map(|token| token.pool.workers()).collect()
     }
 
     /// Whether a token answers.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_custody::{KeyKind, Made};
 use holdfast_wire::KeyUri;
 use holdfastd::config::{self, Config};
+use holdfastd::daemon::Stopped;
 use holdfastd::{check, daemon, key};
 use tracing_subscriber::EnvFilter;
 
@@ -115,12 +116,21 @@ fn main() -> ExitCode {
 fn run(path: &Path) -> Result<ExitCode, String> {
     holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
     let config = Config::load(path).map_err(|error| error.to_string())?;
-    log_to_stderr(&config.log);
+    // Libraries may log what they receive; they speak only when something is wrong.
+    let level = &config.log.level;
+    log_to_stderr(
+        &config.log,
+        &format!("warn,holdfastd={level},holdfast_custody={level},holdfast_pkcs11={level}"),
+    );
     let runtime = runtime()?;
     let result = runtime.block_on(daemon::run(path, config));
-    // Worker threads may sit in a token's call for ever: they are not waited for.
     runtime.shutdown_background();
-    result.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())
+    match result {
+        Ok(Stopped::Whole) => Ok(ExitCode::SUCCESS),
+        // The kernel ends that call; the library's exit handlers might wait for it.
+        Ok(Stopped::WithCallsThatHang) => signal_hook::low_level::exit(0),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn run_check(path: &Path, tokens: bool) -> Result<ExitCode, String> {
@@ -131,10 +141,16 @@ fn run_check(path: &Path, tokens: bool) -> Result<ExitCode, String> {
     if !tokens {
         return Ok(ExitCode::SUCCESS);
     }
+    // A module that ends the process while it is loaded leaves no report, but a line that names it.
+    log_to_stderr(&config.log, "warn,holdfast_pkcs11::module=info");
     let runtime = runtime()?;
     let report = runtime.block_on(check::tokens(&config)).map_err(|error| error.to_string())?;
     runtime.shutdown_background();
     say(&report.text)?;
+    if report.stopped == Stopped::WithCallsThatHang {
+        let _ = std::io::stdout().flush();
+        signal_hook::low_level::exit(1);
+    }
     Ok(if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -182,12 +198,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
         .map_err(|error| format!("cannot start threads: {error}"))
 }
 
-fn log_to_stderr(log: &config::Log) {
-    // Libraries may log what they receive; they speak only when something is wrong.
-    let filter =
-        EnvFilter::new(format!("warn,holdfastd={0},holdfast_custody={0},holdfast_pkcs11={0}", log.level));
+fn log_to_stderr(log: &config::Log, filter: &str) {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());

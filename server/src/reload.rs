@@ -3,6 +3,8 @@
 //! What can fail is done first; a file that cannot be used changes nothing and says so. Requests under
 //! way finish with the engine they began with. What the listeners are made of needs a restart, and is told.
 
+use std::time::Duration;
+
 use holdfast_custody::PinLatch;
 
 use crate::backends;
@@ -25,7 +27,7 @@ pub(crate) async fn reload(running: &mut Running) {
     notify(&[sd_notify::NotifyState::Ready]);
 }
 
-async fn prepare(running: &Running) -> Result<Config, String> {
+async fn prepare(running: &mut Running) -> Result<Config, String> {
     let config = Config::load(&running.path).map_err(|error| error.to_string())?;
     let engine = running.shared.engine();
     let connector = |token: &_| backends::connector(token, &config.state_dir);
@@ -48,6 +50,9 @@ async fn prepare(running: &Running) -> Result<Config, String> {
             tracing::warn!(file = %latch.file().display(), %error, "a PIN's latch cannot be removed");
         }
     }
+    // A stop that follows at once waits for these too.
+    running.dropped.retain(|workers| !workers.have_ended() || !workers.close(Duration::ZERO));
+    running.dropped.extend(engine.keyring.workers_not_in(&keyring));
     running.shared.replace(Engine::new(&config, keyring, running.audit.clone()));
     Ok(config)
 }

@@ -27,4 +27,4 @@ pub use custody::{Custody, Requirement};
 pub use error::Error;
 pub use keysmith::{KeyKind, Keysmith, Made, PrivateKey, RsaPrivateKey};
 pub use latch::PinLatch;
-pub use pool::{Connect, Pool, Settings, Usage};
+pub use pool::{Connect, Pool, Settings, Usage, Workers};

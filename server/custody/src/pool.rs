@@ -43,10 +43,16 @@ pub struct Usage {
 /// The way to one token. Dropping it lets idle workers end; a worker inside a token's call ends when
 /// the token answers.
 pub struct Pool {
-    queue: Arc<Queue>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    workers: Workers,
     places: Arc<Semaphore>,
     settings: Settings,
+}
+
+/// The threads of a pool. They may outlive it by the call they are in.
+#[derive(Clone)]
+pub struct Workers {
+    queue: Arc<Queue>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 /// First wait after a failed connection, doubled up to the last: a token that is down is not stormed
@@ -78,7 +84,8 @@ impl Pool {
             }
         }
         let places = settings.workers + settings.queue;
-        Ok(Pool { queue, threads: Mutex::new(threads), places: Arc::new(Semaphore::new(places)), settings })
+        let workers = Workers { queue, threads: Arc::new(Mutex::new(threads)) };
+        Ok(Pool { workers, places: Arc::new(Semaphore::new(places)), settings })
     }
 
     /// [`Custodian::describe`], freshly from the token, and the custody asked for.
@@ -128,19 +135,14 @@ impl Pool {
         self.call(deadline, |live| live.custodian.probe()).await
     }
 
-    /// Ends the workers, after the jobs that are queued, and waits for them. False when some still hang in
-    /// their token. A process must do this before it exits: exit handlers of the token's library would
-    /// run while its sessions are being closed.
+    /// To wait for the workers' end when the pool itself is gone.
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
+    }
+
+    /// [`Workers::close`].
     pub fn close(&self, patience: Duration) -> bool {
-        self.queue.close();
-        let ended = self.queue.wait_for_the_end(patience);
-        if ended {
-            // What is left of each thread is its thread-local state, of which the token's library has some.
-            for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-                let _ = thread.join();
-            }
-        }
-        ended
+        self.workers.close(patience)
     }
 
     /// Places taken and there.
@@ -167,7 +169,7 @@ impl Pool {
                 let _ = answer.send(result);
             }),
         };
-        self.queue.push(job);
+        self.workers.queue.push(job);
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Err(_late) => Err(Error::OutOfTime),
             // The job was dropped unrun, which happens only past its deadline.
@@ -185,7 +187,29 @@ struct Job {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        self.workers.queue.close();
+    }
+}
+
+impl Workers {
+    /// Ends them, after the jobs that are queued, and waits. False when some still hang in their token. A
+    /// process must do this before it exits: exit handlers of the token's library would run while its
+    /// sessions are being closed.
+    pub fn close(&self, patience: Duration) -> bool {
         self.queue.close();
+        let ended = self.queue.wait_for_the_end(patience);
+        if ended {
+            // What is left of each thread is its thread-local state, of which the token's library has some.
+            for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                let _ = thread.join();
+            }
+        }
+        ended
+    }
+
+    /// Whether nothing is left of them.
+    pub fn have_ended(&self) -> bool {
+        self.queue.state().workers == 0
     }
 }
 
