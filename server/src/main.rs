@@ -161,7 +161,7 @@ fn run_key(
     holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
     let uri = new.uri.parse().map_err(|error| format!("the URI of the new key: {error}"))?;
     let config = Config::load(&new.file.config).map_err(|error| error.to_string())?;
-    log_to_stderr(&config::Log { json: false, level: "warn".into() });
+    log_to_stderr(&config::Log { json: false, level: "warn".into() }, "warn");
     let made = make(&config, &uri)?;
     let mut report = key::report(&made)?;
     if let Some(pem) = key::public_pem(&made)? {

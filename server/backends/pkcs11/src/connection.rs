@@ -1,7 +1,6 @@
 //! One session on one token, as a [`Custodian`].
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use cryptoki::mechanism::Mechanism;
@@ -24,7 +23,7 @@ pub(crate) struct Connection {
     slot: Slot,
     token: TokenInfo,
     session: Session,
-    keys: HashMap<KeyUri, Rc<Key>>,
+    keys: HashMap<KeyUri, Arc<Key>>,
     /// Keys of which OAEP with SHA-256 may be taken off outside the token.
     unpad: Arc<[KeyUri]>,
 }
@@ -89,7 +88,7 @@ impl Custodian for Connection {
 
     fn probe(&mut self) -> Result<Health, Error> {
         if !login::is_user(&self.session)? {
-            return Err(Error::Unavailable("the session is no longer logged in".into()));
+            return Err(login::lost());
         }
         let token = self
             .module
@@ -142,7 +141,7 @@ impl Connection {
         slot::is_meant(self.module.context(), self.slot, &self.token, uri)
     }
 
-    fn known(&mut self, uri: &KeyUri) -> Result<Rc<Key>, Error> {
+    fn known(&mut self, uri: &KeyUri) -> Result<Arc<Key>, Error> {
         if let Some(known) = self.keys.get(uri) {
             return Ok(known.clone());
         }
@@ -158,12 +157,18 @@ impl Connection {
         answer
     }
 
-    fn find(&self, uri: &KeyUri) -> Result<Rc<Key>, Error> {
+    fn find(&self, uri: &KeyUri) -> Result<Arc<Key>, Error> {
         // A key's URI may say more of its token than the token's own does.
         if !self.is_meant(uri)? {
             return Err(Error::KeyNotFound);
         }
-        let handle = object::find(&self.session, uri)?;
+        let handle = match object::find(&self.session, uri) {
+            // A token that is logged out shows no private key at all. By now another worker may have logged in
+            // again, so it is asked once more.
+            Err(Error::KeyNotFound) if login::is_user(&self.session)? => object::find(&self.session, uri)?,
+            Err(Error::KeyNotFound) => return Err(login::lost()),
+            found => found?,
+        };
         let kind = ability::key_type(&self.session, handle)?;
         let context = self.module.context();
         let place = Place { context, slot: self.slot, session: &self.session, state: &self.state };
@@ -176,7 +181,7 @@ impl Connection {
         if let Some(PublicKey::Ec(public)) = &public {
             ecdh::prove(&self.session, handle, public)?;
         }
-        Ok(Rc::new(Key { handle, kind, public, operations, unpads_sha256 }))
+        Ok(Arc::new(Key { handle, kind, public, operations, unpads_sha256 }))
     }
 
     fn decrypt(

@@ -10,6 +10,7 @@ use holdfast_custody::Error;
 use holdfast_wire::{Curve, EcPublicKey, Operation, Secret};
 
 use crate::errors::failed;
+use crate::login;
 
 /// Z, [`Curve::coordinate_len`] bytes: by C_DeriveKey with CKM_ECDH1_DERIVE and no KDF, into a session
 /// object that can be read and lives no longer than this call. `ephemeral` is 0x04, x, y: the form that
@@ -71,6 +72,8 @@ pub(crate) fn prove(session: &Session, key: ObjectHandle, public: &EcPublicKey) 
     let refused =
         || Error::KeyUnfit("the token does no ECDH with this key, although it lists CKM_ECDH1_DERIVE".into());
     let z = match derive(session, key, public.curve, ephemeral.as_ref()) {
+        // Some tokens that are logged out say that the point is bad.
+        Err(Error::Rejected) if !login::is_user(session)? => return Err(login::lost()),
         Err(Error::Rejected | Error::Unsupported(_)) => return Err(refused()),
         derived => derived?,
     };

@@ -24,6 +24,11 @@ pub(crate) fn failed(error: Pkcs11Error, doing: &'static str) -> Error {
     }
 }
 
+/// Whether the library answered that it is not initialized: it was, so something finalized it.
+pub(crate) fn is_not_initialized(error: &Pkcs11Error) -> bool {
+    matches!(error, Pkcs11Error::Pkcs11(RvError::CryptokiNotInitialized, _))
+}
+
 /// How a C_Login that failed is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoginFailure {
@@ -76,7 +81,7 @@ fn returned(code: RvError, function: Function, doing: &'static str) -> Error {
         Function::Decrypt | Function::DeriveKey => Phase::Open,
         _ => Phase::Other,
     };
-    let line = || format!("{doing}: C_{function:?} answered {code:?}");
+    let line = || format!("{doing}: C_{function:?} answered {}", name(code));
     match (code, phase) {
         // Handles that name nothing any more, a token that went away, resources that are used up.
         (
@@ -130,9 +135,37 @@ fn returned(code: RvError, function: Function, doing: &'static str) -> Error {
     }
 }
 
+/// The name that PKCS#11 and every vendor's manual have for it, from cryptoki's: `DeviceError` is
+/// CKR_DEVICE_ERROR.
+fn name(code: RvError) -> String {
+    if let RvError::VendorDefined(code) = code {
+        return format!("{code:#x}, a code of the vendor's own");
+    }
+    let mut name = "CKR".to_owned();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_told_by_the_name_that_manuals_have_for_it() {
+        for (code, told) in [
+            (RvError::DeviceError, "CKR_DEVICE_ERROR"),
+            (RvError::CryptokiNotInitialized, "CKR_CRYPTOKI_NOT_INITIALIZED"),
+            (RvError::PinLenRange, "CKR_PIN_LEN_RANGE"),
+            (RvError::VendorDefined(0x8000_0001), "0x80000001, a code of the vendor's own"),
+        ] {
+            assert_eq!(name(code), told);
+        }
+    }
 
     fn of(code: RvError, function: Function) -> &'static str {
         match failed(Pkcs11Error::Pkcs11(code, function), "RSA-OAEP") {

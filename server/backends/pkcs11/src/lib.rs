@@ -33,6 +33,7 @@ mod oaep;
 mod object;
 mod pin;
 mod public;
+mod seat;
 mod slot;
 mod token;
 

@@ -85,6 +85,11 @@ pub(crate) fn is_user(session: &Session) -> Result<bool, Error> {
     Ok(matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser))
 }
 
+/// The error of a session that should be logged in and is not.
+pub(crate) fn lost() -> Error {
+    Error::Unavailable("the session is no longer logged in".into())
+}
+
 impl Login {
     /// Refuses a PIN that was refused before.
     fn check(&mut self, secret: &Secret, pin: &PinSource, latch: &PinLatch) -> Result<(), Error> {

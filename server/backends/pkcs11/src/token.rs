@@ -9,6 +9,7 @@ use holdfast_wire::KeyUri;
 use crate::connection::Connection;
 use crate::errors::failed;
 use crate::keysmith::Smith;
+use crate::seat::Seat;
 use crate::{Module, PinSource, login, slot};
 
 /// What is known of a token before it is asked.
@@ -52,17 +53,22 @@ impl Token {
     /// read-only session and logs in if no other session of this process has. To be called on the
     /// thread that will use the connection.
     pub fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
-        Ok(Box::new(self.open(Access::Read)?))
+        let module = Module::load(&self.config.module)?;
+        let inside = module.seats().enter();
+        let seat = Seat::new(module.clone(), self.open(&module, Access::Read)?);
+        drop(inside);
+        Ok(Box::new(seat))
     }
 
-    /// A connection with a read-write session, to make keys. The same rules hold for its login.
+    /// A connection with a read-write session, to make keys. The same rules hold for its login. It has no
+    /// seat: an operator's process makes a key and ends, nobody initializes the module anew under it.
     pub fn keysmith(&self) -> Result<Box<dyn Keysmith>, Error> {
-        Ok(Box::new(Smith::new(self.open(Access::Write)?)))
+        let module = Module::load(&self.config.module)?;
+        Ok(Box::new(Smith::new(self.open(&module, Access::Write)?)))
     }
 
-    fn open(&self, access: Access) -> Result<Connection, Error> {
-        let Config { module, uri, pin, latch } = &self.config;
-        let module = Module::load(module)?;
+    fn open(&self, module: &Arc<Module>, access: Access) -> Result<Connection, Error> {
+        let Config { uri, pin, latch, .. } = &self.config;
         let context = module.context();
         let (slot, token) = slot::find(context, &uri.token())?;
         let session = match access {

@@ -89,6 +89,8 @@ pub(crate) fn logged_out() {
         log_out(&world, token);
         assert!(matches!(bare.probe(), Err(Error::Unavailable(_))), "a probe sees it");
         assert!(matches!(bare.open(&uri, &sealed), Err(Error::Unavailable(_))), "and so does an open");
+        // Which finds no private key any more, though the key is there.
+        assert!(matches!(bare.describe(&uri), Err(Error::Unavailable(_))), "and a description");
         wait(pool.probe(soon())).unwrap();
         bare = world.connect(token);
         bare.open(&uri, &sealed).unwrap();
