@@ -4,7 +4,7 @@ use holdfast_e2e::house::{House, me};
 use holdfast_e2e::{eventually, rpc};
 use hsm_sim::KeyKind;
 use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
+pub(crate) use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 async fn status(house: &House, service: &str) -> ServingStatus {
@@ -17,7 +17,7 @@ async fn status(house: &House, service: &str) -> ServingStatus {
     }
 }
 
-async fn becomes(house: &House, service: &str, wanted: ServingStatus) {
+pub(crate) async fn becomes(house: &House, service: &str, wanted: ServingStatus) {
     eventually(service, async || status(house, service).await == wanted).await;
 }
 

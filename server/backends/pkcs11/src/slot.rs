@@ -15,12 +15,17 @@ pub(crate) fn find(context: &Pkcs11, uri: &KeyUri) -> Result<(Slot, TokenInfo), 
         context.get_slots_with_token().map_err(|error| failed(error, "listing the module's tokens"))?;
     let mut matching = Vec::new();
     let mut others = Vec::new();
+    let mut silent = Vec::new();
     for slot in slots {
         let token = match context.get_token_info(slot) {
             Ok(token) => token,
             // Another token that is being pulled out shall not keep this one from being found.
             Err(error) => {
-                tracing::debug!(slot = slot.id(), %error, "a slot does not say what token it holds");
+                silent.push(format!(
+                    "slot {} does not tell ({})",
+                    slot.id(),
+                    failed(error, "asking what it holds")
+                ));
                 continue;
             }
         };
@@ -39,6 +44,10 @@ pub(crate) fn find(context: &Pkcs11, uri: &KeyUri) -> Result<(Slot, TokenInfo), 
         (Some(only), 1) => Ok(only),
         (Some(_), several) => Err(Error::Unavailable(format!(
             "{several} tokens of the module match {token}; add serial= to the uri of its [[token]] until one does"
+        ))),
+        (None, _) if !silent.is_empty() => Err(Error::Unavailable(format!(
+            "no token of the module that tells what it is matches {token}, and {}; see the HSM's own log",
+            silent.join(", ")
         ))),
         (None, _) => Err(Error::Unavailable(format!(
             "no initialized token of the module matches {token}; it has {}. Correct uri in its [[token]]; some modules see a token made since only after a restart",

@@ -1,0 +1,151 @@
+//! A token that hangs for ever holds up its own requests and nothing else: not another token's, and not
+//! the daemon's end.
+
+use std::time::{Duration, Instant};
+
+use holdfast_e2e::house::{Daemon, House, me};
+use holdfast_e2e::{eventually, rpc};
+use hsm_sim::{Fault, FaultyModule, KeyKind, Order};
+use tonic::{Code, Status};
+
+/// What the token's own time is here, in the configuration below too.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// An answer that waited for nothing, on a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(500);
+/// [listen] timeout, TIMEOUT and what the daemon gives to tokens that close, and room for a busy machine.
+const STOPS: Duration = Duration::from_secs(10);
+
+/// `images` on a token behind the faulty module, with two workers and one place to wait; `other` on one that
+/// a library of its own keeps. (SoftHSM does not bear to be initialized by two threads at once.)
+fn house() -> (House, FaultyModule) {
+    let house = House::new().key("images", KeyKind::Rsa2048);
+    let module = FaultyModule::install(house.dir.path(), house.hsm.module()).unwrap();
+    let softhsm = house.dir.path().join("libother.so");
+    std::fs::copy(house.hsm.module(), &softhsm).unwrap();
+    let other = house.hsm.init_token("other").unwrap();
+    house.hsm.generate(&other, "other", &[1], KeyKind::EcP256).unwrap();
+    let section = format!(
+        "[[token]]\nuri = \"pkcs11:token=other\"\nmodule = \"{}\"\npin = {{ file = \"{}\" }}\n\
+         [[key]]\nalias = \"other\"\nuri = \"pkcs11:token=other;object=other\"\n",
+        softhsm.display(),
+        other.pin_file().display()
+    );
+    let mut house = house
+        .section(&section)
+        .token_options("workers = 2\nqueue = 1\ntimeout = \"1s\"")
+        .listen_options("timeout = \"2s\"")
+        .module(module.path().to_owned());
+    house.allow(&format!("user = {}\nto = [\"wrap\", \"unwrap\"]\nkeys = [\"other\"]", me()));
+    (house, module)
+}
+
+async fn wrap(house: &House, alias: &str) -> Result<Vec<u8>, Status> {
+    rpc::wrap_key(&house.socket(), &[alias], rpc::optsdata().raw().expose()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_hangs_fills_its_own_queue_and_the_other_serves() {
+    let (house, module) = house();
+    let daemon = house.start();
+    let packet = wrap(&house, "images").await.unwrap();
+    let other = wrap(&house, "other").await.unwrap();
+    module.order(&[Order::at("C_Decrypt", Fault::Hangs)]).unwrap();
+    // Two hang, one waits; each has its answer when its time is up.
+    let asked: Vec<_> = (0..3)
+        .map(|_| {
+            let (socket, packet) = (house.socket(), packet.clone());
+            tokio::spawn(async move {
+                let begun = Instant::now();
+                (rpc::unwrap_key(&socket, &packet).await.unwrap_err(), begun.elapsed())
+            })
+        })
+        .collect();
+    eventually("the queue is full", async || house.places_taken() == 3).await;
+    let begun = Instant::now();
+    let busy = rpc::unwrap_key(&house.socket(), &packet).await.unwrap_err();
+    assert_eq!(busy.code(), Code::ResourceExhausted, "{busy:?}");
+    assert!(
+        busy.message().starts_with("images: its token has all it can take; try again (request "),
+        "{busy:?}"
+    );
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    for _ in 0..8 {
+        rpc::unwrap_key(&house.socket(), &other).await.unwrap();
+    }
+    for asked in asked {
+        let (late, after) = asked.await.unwrap();
+        assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
+        assert!(
+            late.message().starts_with("images: its token did not answer in time; try again (request "),
+            "{late:?}"
+        );
+        assert!(after < TIMEOUT + AT_ONCE, "{after:?}");
+    }
+    assert!(
+        house.places_taken() >= 2,
+        "a place is given back when the token answers, not when the caller leaves"
+    );
+    rpc::unwrap_key(&house.socket(), &other).await.unwrap();
+    let calls = module.calls("C_Decrypt").unwrap();
+    module.behave().unwrap();
+    eventually("it serves again", async || rpc::unwrap_key(&house.socket(), &packet).await.is_ok()).await;
+    assert!(module.calls("C_Decrypt").unwrap() > calls);
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_stops_in_time_wherever_its_token_hangs() {
+    each_at_once(["C_Decrypt", "C_DecryptInit", "C_CloseSession"], async |at| {
+        let (house, module) = house();
+        let daemon = house.start();
+        let packet = wrap(&house, "images").await.unwrap();
+        module.order(&hang(at)).unwrap();
+        let answer = rpc::unwrap_key(&house.socket(), &packet).await;
+        assert_eq!(answer.is_ok(), at == "C_CloseSession", "{at}: {answer:?}");
+        stops_in_time(daemon, at);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_hangs_from_the_start_does_not_keep_the_daemon_from_serving_or_stopping() {
+    let first_calls = ["C_Initialize", "C_GetSlotList", "C_OpenSession", "C_Login", "C_FindObjects"];
+    each_at_once(first_calls, async |at| {
+        let (house, module) = house();
+        module.order(&hang(at)).unwrap();
+        let daemon = house.start();
+        let late = wrap(&house, "images").await.unwrap_err();
+        assert!(matches!(late.code(), Code::DeadlineExceeded | Code::ResourceExhausted), "{at}: {late:?}");
+        let other = wrap(&house, "other").await;
+        assert!(other.is_ok(), "{at}: {other:?}\n{}", daemon.log());
+        stops_in_time(daemon, at);
+    })
+    .await;
+}
+
+/// At the call, and at the process's end: a library's exit handlers may wait for what hangs in it.
+fn hang(at: &'static str) -> [Order; 2] {
+    [Order::at(at, Fault::Hangs), Order::at("unload", Fault::Hangs)]
+}
+
+fn stops_in_time(daemon: Daemon, at: &str) {
+    let begun = Instant::now();
+    let status = daemon.stop();
+    assert!(status.success(), "{at}: {status:?}");
+    assert!(begun.elapsed() < STOPS, "{at}: {:?}", begun.elapsed());
+}
+
+/// Each has a daemon of its own, and they mostly wait.
+async fn each_at_once<const N: usize, C>(calls: [&'static str; N], case: C)
+where
+    C: AsyncFn(&'static str) + Copy + Send + 'static,
+{
+    let handle = tokio::runtime::Handle::current();
+    let cases = calls.map(|at| {
+        let handle = handle.clone();
+        std::thread::spawn(move || handle.block_on(case(at)))
+    });
+    for case in cases {
+        case.join().unwrap();
+    }
+}
