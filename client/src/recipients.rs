@@ -21,7 +21,7 @@ use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
-/// What provider the daemon is unless its configuration says otherwise ([wrap] provider).
+/// What provider the daemon is unless its configuration says otherwise (`provider` under `[wrap]`).
 const PROVIDER: &str = "holdfast";
 
 /// A recipient as it is typed.
