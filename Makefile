@@ -5,10 +5,10 @@ CARGO_FUZZ  := cargo-fuzz 0.13.2
 FUZZ_SECONDS ?= 60
 ONLY ?=
 
-.PHONY: help setup build demo test bench lint fmt doc deny fuzz ci
+.PHONY: help setup build demo test test-kryoptic bench lint fmt doc deny fuzz ci
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install the Debian packages that the others need.
 	@scripts/setup
@@ -21,6 +21,10 @@ demo: build ## See an encrypted image opened with a key that never leaves its (s
 
 test: setup ## Run every test, simulators included.
 	@scripts/test
+
+test-kryoptic: ## Run the PKCS#11 contract suite on a second token, kryoptic (built once, a minute).
+	@scripts/setup libclang-dev clang libsqlite3-dev
+	@KRYOPTIC_MODULE="$$(scripts/kryoptic)" cargo test --locked -p holdfast-pkcs11 --test kryoptic
 
 bench: setup ## Measure: ours, the other side, the ratio. ONLY=unwrap/pkcs11 runs one group.
 	cargo build --locked --release --bins

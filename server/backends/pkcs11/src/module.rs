@@ -113,7 +113,9 @@ impl Module {
 
     /// Initializes the library if it is not: something else in this process has finalized it.
     fn revive(&self, path: &Path) -> Result<(), Error> {
-        let is_finalized = || self.context.get_library_info().is_err_and(|error| is_not_initialized(&error));
+        // By its slots: C_GetInfo is answered by some libraries that are not initialized (kryoptic).
+        let is_finalized =
+            || self.context.get_slots_with_token().is_err_and(|error| is_not_initialized(&error));
         let inside = self.seats.enter();
         if !is_finalized() {
             return Ok(());
