@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// A caller's identity, settled before a byte of its request is parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,7 +27,7 @@ pub enum Caller {
     Loopback,
 }
 
-/// The other end of a connection.
+/// The other end of a connection. Clones are about the same connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Who it is.
@@ -35,6 +36,24 @@ pub struct Peer {
     pub pid: Option<i32>,
     /// Address, for the log only.
     pub address: Option<SocketAddr>,
+    last_request: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Peer {
+    /// The peer of a new connection.
+    pub fn new(caller: Caller, pid: Option<i32>, address: Option<SocketAddr>) -> Peer {
+        Peer { caller, pid, address, last_request: Arc::default() }
+    }
+
+    /// Notes that a request which may hold key material begins.
+    pub(crate) fn note_request(&self) {
+        *self.last_request() = Some(Instant::now());
+    }
+
+    /// When the last one began.
+    pub(crate) fn last_request(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.last_request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Caller {

@@ -16,7 +16,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 use crate::audit::Audit;
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::keyring::Keyring;
 use crate::limits::Places;
@@ -82,7 +82,7 @@ pub async fn run(path: &Path, config: Config) -> io::Result<Stopped> {
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let watch = Watch::start(shared.engine(), health).await;
-    let (accepting, connections) = listen::accept(unix, tcp, bounds(config.limits));
+    let (accepting, connections) = listen::accept(unix, tcp, bounds(&config));
 
     let provider = KeyProviderServiceServer::new(KeyProvider(shared.clone()))
         .max_decoding_message_size(MAX_MESSAGE_LEN)
@@ -99,7 +99,7 @@ pub async fn run(path: &Path, config: Config) -> io::Result<Stopped> {
     let mut serving = tokio::spawn(
         Server::builder()
             // The engine keeps the deadline; this one is for bodies that never end.
-            .timeout(config.listen.timeout + Duration::from_secs(1))
+            .timeout(longest(&config))
             .max_concurrent_streams(config.limits.streams_per_connection)
             .http2_max_header_list_size(MAX_HEADERS)
             .http2_keepalive_interval(Some(KEEPALIVE))
@@ -139,8 +139,7 @@ pub async fn run(path: &Path, config: Config) -> io::Result<Stopped> {
     drop(accepting);
     let _ = stop.send(());
     // A token that hangs must not keep the daemon from stopping.
-    let patience = running.config.listen.timeout + Duration::from_secs(1);
-    if tokio::time::timeout(patience, serving).await.is_err() {
+    if tokio::time::timeout(longest(&running.config), serving).await.is_err() {
         tracing::warn!("some requests did not end in time and were abandoned");
     }
     running.watch.stop().await;
@@ -166,11 +165,18 @@ async fn tcp(config: &Config, tls: Option<Tls>) -> io::Result<Option<(TcpListene
     Ok(Some((listener, way)))
 }
 
-fn bounds(limits: Limits) -> Bounds {
+fn bounds(config: &Config) -> Bounds {
     Bounds {
-        connections: Arc::new(Places::new(limits.connections)),
-        per_caller: Arc::new(Places::new(limits.connections_per_caller)),
+        connections: Arc::new(Places::new(config.limits.connections)),
+        per_caller: Arc::new(Places::new(config.limits.connections_per_caller)),
+        // Longer than any request: none is under way then.
+        idle: longest(config) + Duration::from_secs(1),
     }
+}
+
+/// The time after which every request is over.
+fn longest(config: &Config) -> Duration {
+    config.listen.timeout + Duration::from_secs(1)
 }
 
 fn told(error: &io::Error, what: &str) -> io::Error {

@@ -1,5 +1,6 @@
 //! The command line of `holdfastd`.
 
+use std::alloc::System;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,12 @@ use holdfastd::config::{self, Config};
 use holdfastd::daemon::Stopped;
 use holdfastd::{check, daemon, key};
 use tracing_subscriber::EnvFilter;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes every block as it is freed. What holds a layer's key is not only ours: gRPC's buffers hold it on
+/// its way in and out, with the private keys that ocicrypt sends along, and free it as if it were anything.
+#[global_allocator]
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Key provider for encrypted container images; its keys stay in hardware.
 #[derive(Parser)]

@@ -74,10 +74,14 @@ struct Begun {
     _place: Place<Caller>,
 }
 
-/// Refuses a connection of which nobody said whose it is, before a byte of the body is parsed.
+/// Refuses a connection of which nobody said whose it is, before a byte of the body is read. What the
+/// services behind it take and give may be key material.
 pub(crate) fn identify(message: GrpcRequest<()>) -> Result<GrpcRequest<()>, Status> {
     match message.extensions().get::<Peer>() {
-        Some(_) => Ok(message),
+        Some(peer) => {
+            peer.note_request();
+            Ok(message)
+        }
         None => Err(Failure::NoIdentity.into_status(RequestId::new())),
     }
 }

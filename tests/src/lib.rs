@@ -6,6 +6,7 @@
 
 pub mod house;
 pub mod image;
+pub mod memory;
 pub mod peers;
 pub mod rpc;
 pub mod stall;

@@ -4,10 +4,7 @@ use super::*;
 use crate::caller::{Caller, Peer};
 
 fn request(uid: u32) -> Request {
-    Request::begin(
-        Peer { caller: Caller::Unix { uid, gid: 1 }, pid: Some(2), address: None },
-        Duration::from_secs(5),
-    )
+    Request::begin(Peer::new(Caller::Unix { uid, gid: 1 }, Some(2), None), Duration::from_secs(5))
 }
 
 fn record(labels: &Labels) -> Record<'_> {

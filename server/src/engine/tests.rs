@@ -22,7 +22,7 @@ const BOB: User = User(1002);
 
 impl From<User> for Peer {
     fn from(User(uid): User) -> Peer {
-        Peer { caller: Caller::Unix { uid, gid: uid }, pid: None, address: None }
+        Peer::new(Caller::Unix { uid, gid: uid }, None, None)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -18,9 +18,17 @@ use crate::limits::Place;
 pub(crate) struct Connection {
     stream: Stream,
     peer: Peer,
-    /// Runs until the first byte comes: a connection that says nothing is closed.
-    silence: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
     _places: (Place<()>, Place<Caller>),
+}
+
+/// How long a connection is waited for: until its first byte, and after its last request. gRPC's buffers live
+/// as long as their connection and keep what was read into them, such as a private key that ocicrypt sent
+/// along; once freed they are wiped.
+struct Patience {
+    timer: Pin<Box<Sleep>>,
+    heard: bool,
+    idle: Duration,
 }
 
 pub(crate) enum Stream {
@@ -33,11 +41,37 @@ impl Connection {
     pub(super) fn new(
         stream: Stream,
         peer: Peer,
-        patience: Duration,
+        (first_byte, idle): (Duration, Duration),
         places: (Place<()>, Place<Caller>),
     ) -> Self {
-        let silence = Some(Box::pin(tokio::time::sleep(patience)));
-        Connection { stream, peer, silence, _places: places }
+        let patience = Patience { timer: Box::pin(tokio::time::sleep(first_byte)), heard: false, idle };
+        Connection { stream, peer, patience, _places: places }
+    }
+}
+
+impl Patience {
+    fn heard(&mut self) {
+        if !self.heard {
+            self.heard = true;
+            let first = Instant::now() + self.idle;
+            self.timer.as_mut().reset(first.into());
+        }
+    }
+
+    /// Ready when it is over: with an error where nothing ever came, else with the connection's end.
+    fn poll(&mut self, context: &mut Context<'_>, peer: &Peer) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            if !self.heard {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let now = Instant::now();
+            let over = peer.last_request().unwrap_or(now) + self.idle;
+            if over <= now {
+                return Poll::Ready(Ok(()));
+            }
+            self.timer.as_mut().reset(over.into());
+        }
     }
 }
 
@@ -55,18 +89,16 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let had = into.filled().len();
-        let polled = match &mut self.stream {
+        let this = &mut *self;
+        let polled = match &mut this.stream {
             Stream::Unix(stream) => Pin::new(stream).poll_read(context, into),
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, into),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, into),
         };
-        if polled.is_ready() || into.filled().len() > had {
-            self.silence = None;
-        } else if let Some(silence) = &mut self.silence {
-            ready!(silence.as_mut().poll(context));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if polled.is_pending() {
+            return this.patience.poll(context, &this.peer);
         }
+        this.patience.heard();
         polled
     }
 }

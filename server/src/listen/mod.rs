@@ -2,7 +2,8 @@
 //!
 //! Every accepted connection becomes a [`Connection`] that knows its peer; one gRPC server serves them
 //! all. Identity is settled here, and so are the bounds that hold before a request is read: connections
-//! in all and per caller, the time a TLS handshake may take, the time until the first byte.
+//! in all and per caller, the time a TLS handshake may take, the time until the first byte, and how
+//! long a connection is kept that asks for nothing more.
 
 use std::io;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) struct Bounds {
     pub(crate) connections: Arc<Places<()>>,
     /// Per caller.
     pub(crate) per_caller: Arc<Places<Caller>>,
+    /// How long after its last request a connection is closed.
+    pub(crate) idle: Duration,
 }
 
 /// How a TCP connection is to be taken.
@@ -80,7 +83,7 @@ async fn accept_unix(listener: UnixListener, bounds: Bounds, out: mpsc::Sender<i
             continue;
         };
         let caller = Caller::Unix { uid: credentials.uid(), gid: credentials.gid() };
-        let peer = Peer { caller, pid: credentials.pid(), address: None };
+        let peer = Peer::new(caller, credentials.pid(), None);
         if let Some(connection) = admit(Stream::Unix(stream), peer, &bounds) {
             let _ = out.send(Ok(connection)).await;
         }
@@ -105,7 +108,7 @@ async fn accept_tcp(
         let _ = stream.set_nodelay(true);
         match &way {
             Tcp::Plain => {
-                let peer = Peer { caller: Caller::Loopback, pid: None, address: Some(address) };
+                let peer = Peer::new(Caller::Loopback, None, Some(address));
                 if let Some(connection) = admit(Stream::Plain(stream), peer, &bounds) {
                     let _ = out.send(Ok(connection)).await;
                 }
@@ -122,7 +125,7 @@ async fn accept_tcp(
                     match shaken {
                         Ok(Ok((stream, names))) => {
                             let caller = Caller::Tls { names: names.into() };
-                            let peer = Peer { caller, pid: None, address: Some(address) };
+                            let peer = Peer::new(caller, None, Some(address));
                             if let Some(connection) = admit(Stream::Tls(Box::new(stream)), peer, &bounds) {
                                 let _ = out.send(Ok(connection)).await;
                             }
@@ -140,7 +143,9 @@ fn admit(stream: Stream, peer: Peer, bounds: &Bounds) -> Option<Connection> {
     let whole = bounds.connections.take(());
     let own = bounds.per_caller.take(peer.caller.clone());
     match (whole, own) {
-        (Some(whole), Some(own)) => Some(Connection::new(stream, peer, HANDSHAKE, (whole, own))),
+        (Some(whole), Some(own)) => {
+            Some(Connection::new(stream, peer, (HANDSHAKE, bounds.idle), (whole, own)))
+        }
         _ => {
             tracing::warn!(caller = %peer.caller, "too many connections; one was closed");
             None

@@ -13,6 +13,7 @@ mod key;
 mod life;
 mod limits;
 mod malformed;
+mod memory;
 mod module;
 mod packets;
 mod provider;
