@@ -72,7 +72,7 @@ async fn a_full_disk_stops_requests_until_it_has_room_and_nothing_is_torn() {
 async fn every_answered_request_has_its_record_when_the_daemon_is_killed_under_load() {
     let house = House::new().key("images", KeyKind::EcP256);
     let mut answered: usize = 0;
-    for round in 0..5 {
+    for round in 0..20 {
         let daemon = house.start();
         let packet =
             rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.unwrap();
