@@ -221,9 +221,13 @@ impl House {
     /// Starts a daemon as given.
     pub fn start_command(&self, command: Command) -> Daemon {
         let socket = self.socket();
+        let tcp = self.extra.contains("[listen.tcp]");
         let process = Process::spawn(command, "holdfastd").expect("holdfastd");
         let process = process
-            .ready_when(PATIENCE, |_| UnixStream::connect(&socket).is_ok())
+            .ready_when(PATIENCE, |process| {
+                UnixStream::connect(&socket).is_ok()
+                    && (!tcp || listens_on_tcp(&process.stderr_text()).is_some())
+            })
             .expect("holdfastd on its socket");
         Daemon { process }
     }
@@ -261,10 +265,19 @@ impl Daemon {
         self.process.id()
     }
 
+    /// Where it listens on TCP; the kernel chose the port if the configuration says 0.
+    pub fn tcp_address(&self) -> String {
+        listens_on_tcp(&self.log()).expect("a TCP listener").to_owned()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.process.stderr_text()
     }
+}
+
+fn listens_on_tcp(log: &str) -> Option<&str> {
+    log.split_once("listening on TCP address=")?.1.split_once(' ').map(|(address, _)| address)
 }
 
 /// The user id the tests run as.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hsm_sim::Process;
 
-use crate::house::{House, me};
+use crate::house::{House, file, me};
 use crate::{image, must};
 
 /// No run of a peer in these tests takes longer; ocicrypt itself has no deadline.
@@ -75,6 +75,14 @@ impl Peers {
         let mut holdfast = Command::new(program);
         holdfast.arg("--socket").arg(house.socket());
         Peers::set_up(house, holdfast, &["--bridge"])
+    }
+
+    /// Peers that find the daemon by this entry of ocicrypt's configuration, which nothing of ours writes.
+    pub fn over_tcp(house: &House, entry: &serde_json::Value) -> Peers {
+        let scratch = house.dir.path().to_owned();
+        let providers = serde_json::json!({"key-providers": {"holdfast": entry}});
+        let config = file(&scratch, "ocicrypt-tcp.conf", providers.to_string());
+        Peers { scratch, config }
     }
 
     fn set_up(house: &House, mut holdfast: Command, options: &[&str]) -> Peers {

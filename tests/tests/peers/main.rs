@@ -12,4 +12,5 @@ mod rust_client;
 mod scene;
 mod skopeo;
 mod symmetric;
+mod tcp;
 mod trouble;
