@@ -78,7 +78,7 @@ impl Peers {
     }
 
     /// Peers that find the daemon by this entry of ocicrypt's configuration, which nothing of ours writes.
-    pub fn over_tcp(house: &House, entry: &serde_json::Value) -> Peers {
+    pub fn configured(house: &House, entry: &serde_json::Value) -> Peers {
         let scratch = house.dir.path().to_owned();
         let providers = serde_json::json!({"key-providers": {"holdfast": entry}});
         let config = file(&scratch, "ocicrypt-tcp.conf", providers.to_string());

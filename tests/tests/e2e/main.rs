@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)] // what fails here fails the test
 
 mod audit;
+mod callers;
 mod check;
 mod client;
 mod faults;

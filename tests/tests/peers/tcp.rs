@@ -22,7 +22,7 @@ fn house(who: &str) -> House {
 }
 
 fn peers(house: &House, daemon: &Daemon) -> Peers {
-    Peers::over_tcp(house, &json!({"grpc": daemon.tcp_address()}))
+    Peers::configured(house, &json!({"grpc": daemon.tcp_address()}))
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn debian_13s_peers_ignore_grpc_tls_and_speak_plaintext() {
     let daemon = house.start();
     let nothing = house.dir.path().join("nothing.pem");
     let tls = json!({"root-ca-file": nothing, "cert-file": nothing, "key-file": nothing});
-    let peers = Peers::over_tcp(&house, &json!({"grpc": daemon.tcp_address(), "grpc-tls": tls}));
+    let peers = Peers::configured(&house, &json!({"grpc": daemon.tcp_address(), "grpc-tls": tls}));
     let plain = image::build(house.dir.path(), 1);
     // As long as this holds, mutual TLS is not for them, and they must not be told otherwise.
     succeeds(peers.wrap(&plain, &house.dir.path().join("encrypted"), &["provider:holdfast:images"]));
