@@ -1,9 +1,9 @@
 //! Debian 13's programs, run in a root of their own beside the daemon they call.
 //!
 //! The root (`scripts/debian-root`) is shared and read-only: each run mounts what it needs of it in a
-//! namespace of its own, which takes everything away with it, and neither needs root nor leaves
-//! anything to clean up. What a run has in common with the test is its scratch directory, at the same
-//! path, and the machine's network.
+//! namespace of its own (`scripts/in-debian-root`), which takes everything away with it, and neither
+//! needs root nor leaves anything to clean up. What a run has in common with the test is its scratch
+//! directory, at the same path, and the machine's network.
 
 pub mod containerd;
 pub mod decoder;
@@ -23,25 +23,7 @@ use crate::{image, must};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Puts the root together and becomes the program: same process, so ending it ends the program.
-const ENTER: &str = r#"set -eu
-root=$1 scratch=$2
-shift 2
-at=$root/mnt
-mount -t tmpfs -o mode=755 peers "$at"
-for part in etc usr var; do
-    mkdir "$at/$part"
-    mount --bind -o ro "$root/$part" "$at/$part"
-done
-for link in bin sbin lib lib64; do ln -s "usr/$link" "$at/$link"; done
-mkdir -m 1777 "$at/tmp" "$at/run"
-mount -t tmpfs -o mode=1777 peers "$at/var/tmp"
-for shared in dev proc sys; do
-    mkdir "$at/$shared"
-    mount --rbind "/$shared" "$at/$shared"
-done
-mkdir -p "$at$scratch"
-mount --bind "$scratch" "$at$scratch"
-exec chroot "$at" "$@""#;
+const ENTER: &str = "in-debian-root";
 
 /// The peers of one house's daemon.
 pub struct Peers {
@@ -99,7 +81,7 @@ impl Peers {
         if me() != 0 {
             command.args(["--user", "--map-root-user"]);
         }
-        command.args(["--", "sh", "-c", ENTER, "enter"]).arg(root()).arg(&self.scratch).arg(program);
+        command.arg("--").arg(script(ENTER)).arg(root()).arg(&self.scratch).arg(program);
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -168,7 +150,7 @@ pub fn fails(command: Command) -> String {
 
 /// The peer's own command line.
 fn line(command: &Command) -> String {
-    let ours = |argument: &&std::ffi::OsStr| *argument != "enter";
+    let ours = |argument: &&std::ffi::OsStr| !argument.to_string_lossy().ends_with(ENTER);
     let words = command.get_args().skip_while(ours).skip(3);
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
@@ -176,8 +158,9 @@ fn line(command: &Command) -> String {
 /// Debian 13's root, made now if this machine has none yet.
 fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    ROOT.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/debian-root");
-        must(&mut Command::new(script)).trim_end().into()
-    })
+    ROOT.get_or_init(|| must(&mut Command::new(script("debian-root"))).trim_end().into())
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name)
 }
