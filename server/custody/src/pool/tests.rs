@@ -202,3 +202,18 @@ async fn closing_waits_for_the_workers_and_tells_when_one_hangs() {
     token.set_fault(None);
     assert!(hung.close(Duration::from_secs(5)));
 }
+
+#[tokio::test]
+async fn the_workers_of_a_pool_that_is_gone_can_be_waited_for() {
+    let token = FakeToken::new();
+    let gone = pool(&token, 2, 1);
+    gone.probe(soon()).await.unwrap();
+    token.set_fault(Some(Fault::Hangs));
+    let impatient = Instant::now() + Duration::from_millis(20);
+    assert_eq!(gone.probe(impatient).await, Err(Error::OutOfTime));
+    let workers = gone.workers();
+    drop(gone);
+    assert!(!workers.have_ended() && !workers.close(Duration::from_millis(20)));
+    token.set_fault(None);
+    assert!(workers.close(Duration::from_secs(5)) && workers.have_ended());
+}
