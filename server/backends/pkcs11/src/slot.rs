@@ -21,11 +21,7 @@ pub(crate) fn find(context: &Pkcs11, uri: &KeyUri) -> Result<(Slot, TokenInfo), 
             Ok(token) => token,
             // Another token that is being pulled out shall not keep this one from being found.
             Err(error) => {
-                silent.push(format!(
-                    "slot {} does not tell ({})",
-                    slot.id(),
-                    failed(error, "asking what it holds")
-                ));
+                silent.push(failed(error, "asking what a slot holds"));
                 continue;
             }
         };
@@ -46,11 +42,12 @@ pub(crate) fn find(context: &Pkcs11, uri: &KeyUri) -> Result<(Slot, TokenInfo), 
             "{several} tokens of the module match {token}; add serial= to the uri of its [[token]] until one does"
         ))),
         (None, _) if !silent.is_empty() => Err(Error::Unavailable(format!(
-            "no token of the module that tells what it is matches {token}, and {}; see the HSM's own log",
-            silent.join(", ")
+            "no token that answers matches {token}, and {} of the module's slots do not answer ({}); look at the HSM and its own log",
+            silent.len(),
+            silent[0]
         ))),
         (None, _) => Err(Error::Unavailable(format!(
-            "no initialized token of the module matches {token}; it has {}. Correct uri in its [[token]]; some modules see a token made since only after a restart",
+            "no initialized token of the module matches {token}; it has {}. See whether it is plugged in and reachable, or correct uri in its [[token]]; some modules see a token made since only after a restart",
             if others.is_empty() { "none".to_owned() } else { others.join(", ") }
         ))),
     }
