@@ -133,6 +133,11 @@ impl Keyring {
         self.token_of(self.key(index)?)?.pool.probe(deadline).await.map(drop)
     }
 
+    /// [`Pool::lost_connections`] of a key's token.
+    pub fn lost_connections(&self, index: usize) -> Result<u64, Error> {
+        Ok(self.token_of(self.key(index)?)?.pool.lost_connections())
+    }
+
     /// Ends the workers of every token and tells of those that hang; whether none does. To be called
     /// before the process exits.
     pub fn close(&self, patience: Duration) -> bool {

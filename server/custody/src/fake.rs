@@ -47,6 +47,9 @@ pub enum Fault {
     Dead,
     /// `open` rejects everything, as some HSMs do when they are broken; `probe` and `seal` fail.
     Broken,
+    /// Somebody logged it out: `open` rejects a good ciphertext, as some tokens do then, and `probe` finds the
+    /// connection dead. A new one logs in again, which ends the fault.
+    LoggedOut,
     /// Calls panic, as a backend with a fault of its own does.
     Panics,
     /// The PIN is refused at connect.
@@ -163,9 +166,16 @@ impl Shared {
         match state.fault {
             Some(Fault::Dead) => Err(Error::Unavailable("the token is gone".into())),
             Some(Fault::Panics) => panic!("a backend's own fault"),
-            Some(Fault::Broken) if call == "open" => Err(Error::Rejected),
+            Some(Fault::Broken | Fault::LoggedOut) if call == "open" => Err(Error::Rejected),
             Some(Fault::Broken) if call == "probe" || call == "seal" => {
                 Err(Error::Unavailable("the token is broken".into()))
+            }
+            Some(Fault::LoggedOut) if call == "probe" => {
+                Err(Error::Unavailable("nobody is logged in".into()))
+            }
+            Some(Fault::LoggedOut) if call == "connect" => {
+                state.fault = None;
+                Ok(state)
             }
             _ => Ok(state),
         }

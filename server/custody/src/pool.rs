@@ -4,9 +4,7 @@
 //! caller leaves: a hung token fills its own queue and nothing else. Threads of its own, because a
 //! shared pool of blocking threads would be eaten by one hung HSM.
 
-use std::collections::{HashSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,12 @@ use holdfast_wire::{KeyUri, Sealed, Secret};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{Custodian, Error, Health, KeyInfo, Requirement};
+
+mod queue;
+mod worker;
+
+use queue::Queue;
+use worker::{Gate, Job, Live, Worker};
 
 /// Makes a connection, on the thread that will use it.
 pub type Connect = dyn Fn() -> Result<Box<dyn Custodian>, Error> + Send + Sync;
@@ -44,6 +48,7 @@ pub struct Usage {
 /// the token answers.
 pub struct Pool {
     workers: Workers,
+    gate: Arc<Gate>,
     places: Arc<Semaphore>,
     settings: Settings,
 }
@@ -51,27 +56,21 @@ pub struct Pool {
 /// The threads of a pool. They may outlive it by the call they are in.
 #[derive(Clone)]
 pub struct Workers {
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Job>>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
-
-/// First wait after a failed connection, doubled up to the last: a token that is down is not stormed
-/// with logins by every request.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(5);
 
 impl Pool {
     /// Starts the workers. They connect when the first job comes.
     pub fn start(name: &str, settings: Settings, connect: Arc<Connect>) -> std::io::Result<Pool> {
         let queue = Arc::new(Queue::new(settings.workers));
-        let gate = Arc::new(Gate { connect, closed: Mutex::new(None) });
+        let gate = Arc::new(Gate::new(connect));
         let mut threads = Vec::new();
         for number in 0..settings.workers {
-            let (queue, gate) = (queue.clone(), gate.clone());
             let spawned = std::thread::Builder::new().name(format!("{name}#{number}")).spawn({
-                let queue = queue.clone();
+                let (queue, gate) = (queue.clone(), gate.clone());
                 move || {
-                    Worker { queue: queue.clone(), gate, live: None }.run();
+                    Worker::new(queue.clone(), gate).run();
                     queue.ended();
                 }
             });
@@ -85,7 +84,7 @@ impl Pool {
         }
         let places = settings.workers + settings.queue;
         let workers = Workers { queue, threads: Arc::new(Mutex::new(threads)) };
-        Ok(Pool { workers, places: Arc::new(Semaphore::new(places)), settings })
+        Ok(Pool { workers, gate, places: Arc::new(Semaphore::new(places)), settings })
     }
 
     /// [`Custodian::describe`], freshly from the token, and the custody asked for.
@@ -145,6 +144,13 @@ impl Pool {
         self.workers.close(patience)
     }
 
+    /// How many connections turned out to be dead so far. What a token answered while this number changed
+    /// may not be the truth about a key: a token that somebody logged out in that moment refuses a good
+    /// ciphertext like a bad one.
+    pub fn lost_connections(&self) -> u64 {
+        self.gate.lost()
+    }
+
     /// Places taken and there.
     pub fn usage(&self) -> Usage {
         let places = self.settings.workers + self.settings.queue;
@@ -179,12 +185,6 @@ impl Pool {
     }
 }
 
-struct Job {
-    deadline: Instant,
-    /// Owns the place in the queue. Dropping it unrun gives the place back too.
-    run: Box<dyn FnOnce(&mut Worker) + Send>,
-}
-
 impl Drop for Pool {
     fn drop(&mut self) {
         self.workers.queue.close();
@@ -209,181 +209,7 @@ impl Workers {
 
     /// Whether nothing is left of them.
     pub fn have_ended(&self) -> bool {
-        self.queue.state().workers == 0
-    }
-}
-
-/// Jobs that wait for a worker. A lock and a condition, because a channel's receivers spin before they
-/// sleep, and here they would spin on the cores that the token's library needs.
-struct Queue {
-    state: Mutex<QueueState>,
-    pushed: Condvar,
-    worker_ended: Condvar,
-}
-
-struct QueueState {
-    jobs: VecDeque<Job>,
-    closed: bool,
-    workers: usize,
-}
-
-impl Queue {
-    fn new(workers: usize) -> Queue {
-        let state = QueueState { jobs: VecDeque::new(), closed: false, workers };
-        Queue { state: Mutex::new(state), pushed: Condvar::new(), worker_ended: Condvar::new() }
-    }
-
-    /// After [`Queue::close`] the job is dropped, and with it its place and its caller's hope.
-    fn push(&self, job: Job) {
-        let mut state = self.state();
-        if !state.closed {
-            state.jobs.push_back(job);
-            drop(state);
-            self.pushed.notify_one();
-        }
-    }
-
-    /// The next job; `None` when the queue is closed and empty.
-    fn pop(&self) -> Option<Job> {
-        let mut state = self.state();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                return Some(job);
-            }
-            if state.closed {
-                return None;
-            }
-            state = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn close(&self) {
-        self.state().closed = true;
-        self.pushed.notify_all();
-    }
-
-    fn ended(&self) {
-        self.state().workers -= 1;
-        self.worker_ended.notify_all();
-    }
-
-    /// Whether every worker ended in time.
-    fn wait_for_the_end(&self, patience: Duration) -> bool {
-        let wait = self.worker_ended.wait_timeout_while(self.state(), patience, |state| state.workers > 0);
-        let (state, _) = wait.unwrap_or_else(PoisonError::into_inner);
-        state.workers == 0
-    }
-
-    fn state(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Opens connections for all workers of a token, and keeps them from storming one that is down.
-struct Gate {
-    connect: Arc<Connect>,
-    closed: Mutex<Option<Closed>>,
-}
-
-struct Closed {
-    until: Instant,
-    pause: Duration,
-    because: Error,
-}
-
-impl Gate {
-    fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
-        if let Some(closed) = self.closed().as_ref().filter(|closed| Instant::now() < closed.until) {
-            return Err(closed.because.clone());
-        }
-        let result = (self.connect)();
-        let mut closed = self.closed();
-        match &result {
-            Ok(_) => *closed = None,
-            Err(because) => {
-                let pause = closed.as_ref().map_or(FIRST_BACKOFF, |c| (c.pause * 2).min(LAST_BACKOFF));
-                *closed = Some(Closed { until: Instant::now() + pause, pause, because: because.clone() });
-            }
-        }
-        result
-    }
-
-    fn closed(&self) -> MutexGuard<'_, Option<Closed>> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A connection, and the keys whose custody was checked on it.
-struct Live {
-    custodian: Box<dyn Custodian>,
-    vetted: HashSet<(KeyUri, Requirement)>,
-}
-
-impl Live {
-    /// The custodian, once the key's custody has been checked on this connection.
-    fn vetted(&mut self, uri: &KeyUri, required: Requirement) -> Result<&mut dyn Custodian, Error> {
-        if !self.vetted.contains(&(uri.clone(), required)) {
-            self.vet(uri, required)?;
-        }
-        Ok(&mut *self.custodian)
-    }
-
-    fn vet(&mut self, uri: &KeyUri, required: Requirement) -> Result<KeyInfo, Error> {
-        let key = (uri.clone(), required);
-        self.vetted.remove(&key);
-        let info = self.custodian.describe(uri)?;
-        required.check(&info.custody)?;
-        self.vetted.insert(key);
-        Ok(info)
-    }
-}
-
-struct Worker {
-    queue: Arc<Queue>,
-    gate: Arc<Gate>,
-    live: Option<Live>,
-}
-
-impl Worker {
-    fn run(mut self) {
-        while let Some(job) = self.queue.pop() {
-            if Instant::now() < job.deadline {
-                (job.run)(&mut self);
-            }
-        }
-    }
-
-    /// Runs `work` on the connection, made if there is none. A kept connection that turns out to be
-    /// dead is replaced once: after a token's restart nobody needs to see an error.
-    fn call<T>(
-        &mut self,
-        deadline: Instant,
-        work: &dyn Fn(&mut Live) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let kept = self.live.is_some();
-        match self.attempt(work) {
-            Err(Error::Unavailable(why)) if kept && Instant::now() < deadline => {
-                tracing::info!(%why, "connection to the token lost; making another");
-                self.attempt(work)
-            }
-            result => result,
-        }
-    }
-
-    fn attempt<T>(&mut self, work: &dyn Fn(&mut Live) -> Result<T, Error>) -> Result<T, Error> {
-        // A panic in a backend costs its connection and one answer, never the thread.
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let live = match &mut self.live {
-                Some(live) => live,
-                none => none.insert(Live { custodian: self.gate.connect()?, vetted: HashSet::new() }),
-            };
-            work(live)
-        }))
-        .unwrap_or_else(|_| Err(Error::Internal("the backend panicked; see the log".into())));
-        if matches!(result, Err(Error::Unavailable(_) | Error::Internal(_))) {
-            self.live = None;
-        }
-        result
+        self.queue.workers() == 0
     }
 }
 

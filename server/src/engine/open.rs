@@ -82,28 +82,9 @@ impl Engine {
     ) -> Option<Opened> {
         trail.labels = jwe.labels().clone();
         for candidate in self.candidates(request, jwe, failures).await {
-            if trail.token_calls == MAX_TOKEN_CALLS {
-                tracing::warn!(request = %request.id, "more keys would fit than are tried for one request ({MAX_TOKEN_CALLS})");
-                return None;
-            }
-            let named = (candidate.key, candidate.alias);
-            let grant = self.policy.admit(request.caller(), Action::Unwrap, named, jwe.labels())?;
-            trail.token_calls += 1;
-            let opened = self.keyring.open(grant, candidate.sealed, request.deadline).await;
-            let failure = match opened {
-                Ok(secret) => match jwe.finish(candidate.recipient, secret) {
-                    Ok(optsdata) => {
-                        trail.aliases = vec![candidate.alias.to_owned()];
-                        trail.kids = vec![candidate.facts.kid.clone()];
-                        return Some(Opened::new(optsdata));
-                    }
-                    Err(FinishError::Malformed(what)) => Failure::Malformed(what),
-                    Err(FinishError::Rejected) => {
-                        self.rejection(request, candidate.alias, candidate.key).await
-                    }
-                },
-                Err(CustodyError::Rejected) => self.rejection(request, candidate.alias, candidate.key).await,
-                Err(error) => Failure::Custody { alias: candidate.alias.to_owned(), error },
+            let failure = match self.try_candidate(request, jwe, &candidate, trail).await? {
+                Ok(opened) => return Some(opened),
+                Err(failure) => failure,
             };
             if !trail.aliases.iter().any(|alias| alias == candidate.alias) {
                 trail.aliases.push(candidate.alias.to_owned());
@@ -113,12 +94,49 @@ impl Engine {
         None
     }
 
-    /// Every rejection, by the token or by the tag, is followed by the same probe: tokens answer a bad
-    /// ciphertext and broken hardware alike, and a caller must not be able to tell the two rejections apart.
-    async fn rejection(&self, request: &Request, alias: &str, key: usize) -> Failure {
-        match self.keyring.probe_token_of(key, request.deadline).await {
-            Ok(()) => Failure::Rejected,
-            Err(error) => Failure::Custody { alias: alias.to_owned(), error },
+    /// Asks the token once, and once more when it was not all there the first time: a session that somebody
+    /// logged out in that moment refuses a good ciphertext like a bad one, and by the time of the probe
+    /// another worker may have logged in again. `None` when no token may be asked any more.
+    async fn try_candidate(
+        &self,
+        request: &Request,
+        jwe: &Jwe,
+        candidate: &Candidate<'_>,
+        trail: &mut Trail,
+    ) -> Option<Result<Opened, Failure>> {
+        let (key, alias) = (candidate.key, candidate.alias);
+        let custody = |error| Failure::Custody { alias: alias.to_owned(), error };
+        let mut again = false;
+        loop {
+            if trail.token_calls == MAX_TOKEN_CALLS {
+                tracing::warn!(request = %request.id, "more keys would fit than are tried for one request ({MAX_TOKEN_CALLS})");
+                return None;
+            }
+            let grant = self.policy.admit(request.caller(), Action::Unwrap, (key, alias), jwe.labels())?;
+            trail.token_calls += 1;
+            let lost = self.keyring.lost_connections(key).ok();
+            match self.keyring.open(grant, candidate.sealed.clone(), request.deadline).await {
+                Ok(secret) => match jwe.finish(candidate.recipient, secret) {
+                    Ok(optsdata) => {
+                        trail.aliases = vec![alias.to_owned()];
+                        trail.kids = vec![candidate.facts.kid.clone()];
+                        return Some(Ok(Opened::new(optsdata)));
+                    }
+                    Err(FinishError::Malformed(what)) => return Some(Err(Failure::Malformed(what))),
+                    Err(FinishError::Rejected) => {}
+                },
+                Err(CustodyError::Rejected) => {}
+                Err(error) => return Some(Err(custody(error))),
+            }
+            // Every rejection, by the token or by the tag, is followed by the same probe: tokens answer a bad
+            // ciphertext and broken hardware alike, and a caller must not be able to tell the two apart.
+            if let Err(error) = self.keyring.probe_token_of(key, request.deadline).await {
+                return Some(Err(custody(error)));
+            }
+            if again || self.keyring.lost_connections(key).ok() == lost {
+                return Some(Err(Failure::Rejected));
+            }
+            again = true;
         }
     }
 

@@ -289,6 +289,20 @@ async fn a_rejection_by_broken_hardware_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_rejection_while_the_token_was_logged_out_is_asked_again() {
+    let plan = plan().key("images", "a");
+    let key = plan.token.generate_rsa(&uri("a"));
+    let house = plan.open();
+    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
+    assert!(house.unwrap(ALICE, &packet).await.is_ok());
+    house.token.set_fault(Some(Fault::LoggedOut));
+    let before = house.token.calls("open");
+    assert!(house.unwrap(ALICE, &packet).await.is_ok());
+    assert_eq!(house.token.calls("open") - before, 2);
+    assert_eq!(house.records().last().unwrap()["token_calls"], 2);
+}
+
+#[tokio::test]
 async fn the_first_recipient_that_opens_wins_without_any_kid() {
     let plan = plan().key("old", "a").key("new", "b");
     plan.token.generate_rsa(&uri("a"));

@@ -1,3 +1,4 @@
+use super::worker::FIRST_BACKOFF;
 use super::*;
 use crate::Custody;
 use crate::fake::{FakeToken, Fault};
