@@ -1,7 +1,6 @@
 //! Symmetric keys, past what the contract suite asks of them.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use cryptoki::context::Pkcs11;
 use cryptoki::object::Attribute;
 use holdfast_custody::{Error, Requirement};
 use holdfast_wire::{KeyUri, Operation, Sealed, Secret};
@@ -84,12 +83,7 @@ pub(crate) fn opens_only() {
     let mut custodian = world.connect(token);
     let secret = Secret::new(vec![7; 32]);
     let sealed = custodian.seal(&uri, &secret).unwrap();
-    let module = Pkcs11::new(&world.module).unwrap();
-    let slots = module.get_slots_with_initialized_token().unwrap().into_iter();
-    let mut of_token = slots.filter(|slot| {
-        module.get_token_info(*slot).is_ok_and(|token| token.serial_number() == world.keys.serial())
-    });
-    let session = module.open_rw_session(of_token.next().unwrap()).unwrap();
+    let session = world.session(&world.keys);
     let found = session.find_objects(&[Attribute::Label(b"aes-retired".to_vec())]).unwrap();
     session.update_attributes(found[0], &[Attribute::Encrypt(false)]).unwrap();
     assert_eq!(custodian.describe(&uri).unwrap().operations, [Operation::AesGcm]);

@@ -1,6 +1,5 @@
 //! What a key must be to be used, and what is told of it.
 
-use cryptoki::context::Pkcs11;
 use cryptoki::object::{Attribute, ObjectClass};
 use holdfast_custody::{Custody, Error, Requirement};
 use holdfast_envelope::jwe::Jwe;
@@ -230,15 +229,9 @@ pub(crate) fn nothing_left() {
         let bad = Sealed::Ecdh { curve: Curve::P256, ephemeral: off_curve.clone() };
         assert_eq!(custodian.open(&uri, &bad).unwrap_err(), Error::Rejected);
     }
-    // Session objects are visible to every session of the process.
-    let module = Pkcs11::new(&world.module).unwrap();
-    let slots = module.get_slots_with_initialized_token().unwrap();
-    let slot = slots
-        .into_iter()
-        .find(|slot| module.get_token_info(*slot).unwrap().serial_number() == token.serial())
-        .unwrap();
-    let session = module.open_ro_session(slot).unwrap();
-    let left = session.find_objects(&[Attribute::Class(ObjectClass::SECRET_KEY)]).unwrap();
+    // Session objects are visible to every session of the process; AES keys of other trials are the token's.
+    let secrets = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Token(false)];
+    let left = world.session(token).find_objects(&secrets).unwrap();
     assert_eq!(left.len(), 0, "shared secrets left behind");
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use cryptoki::context::Pkcs11;
 use holdfast_custody::{Error, Requirement};
 use holdfast_pkcs11::{Config, Token};
 use holdfast_wire::{Curve, PublicKey, Sealed};
@@ -99,13 +98,7 @@ pub(crate) fn logged_out() {
 
 /// Logs the whole process out of a token, as a careless library beside us would.
 fn log_out(world: &World, token: &hsm_sim::Token) {
-    let module = Pkcs11::new(&world.module).unwrap();
-    let slots = module.get_slots_with_initialized_token().unwrap();
-    let slot = slots
-        .into_iter()
-        .find(|slot| module.get_token_info(*slot).unwrap().serial_number() == token.serial())
-        .unwrap();
-    module.open_ro_session(slot).unwrap().logout().unwrap();
+    world.session(token).logout().unwrap();
 }
 
 fn refused(config: Config) -> Error {

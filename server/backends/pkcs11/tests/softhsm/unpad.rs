@@ -1,6 +1,5 @@
 //! RSA-OAEP with SHA-256 for a key whose configuration lets its padding be taken off outside the token.
 
-use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use holdfast_custody::{Custodian, Error};
@@ -60,14 +59,9 @@ pub(crate) fn opens() {
 pub(crate) fn one_answer() {
     let world = world();
     let uri = world.generate(&world.keys, "unpad-defects", 0x72, KeyKind::Rsa2048);
-    let module = Pkcs11::new(&world.module).unwrap();
-    let slots = module.get_slots_with_initialized_token().unwrap().into_iter();
-    let mut of_token = slots.filter(|slot| {
-        module.get_token_info(*slot).is_ok_and(|token| token.serial_number() == world.keys.serial())
-    });
     // Logged in like everybody in this process, once somebody is.
     let mut custodian = unpadding(&world, &uri);
-    let session = module.open_ro_session(of_token.next().unwrap()).unwrap();
+    let session = world.session(&world.keys);
     let object = |class| {
         let template = [Attribute::Class(class), Attribute::Label(b"unpad-defects".to_vec())];
         session.find_objects(&template).unwrap()[0]

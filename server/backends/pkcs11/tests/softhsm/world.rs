@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use cryptoki::context::Pkcs11;
+use cryptoki::session::Session;
 use holdfast_custody::{Connect, Custodian, Error, Keysmith, PinLatch, Pool, Settings};
 use holdfast_pkcs11::{Config, PinSource, Token};
 use holdfast_wire::{KeyUri, PublicKey};
@@ -118,6 +120,24 @@ impl World {
 
     pub(crate) fn public(&self, token: &hsm_sim::Token, label: &str) -> PublicKey {
         PublicKey::from_pem(&self.hsm().public_key_pem(token, label).unwrap()).unwrap()
+    }
+
+    /// A session of the module's own, past the backend. Read-write, as any may read as well.
+    pub(crate) fn session(&self, token: &hsm_sim::Token) -> Session {
+        let module = Pkcs11::new(&self.module).unwrap();
+        let until = soon();
+        loop {
+            let slots = module.get_all_slots().unwrap().into_iter();
+            // A token that another process is just logging in to does not answer.
+            let mut of_token = slots.filter(|slot| {
+                module.get_token_info(*slot).is_ok_and(|found| found.serial_number() == token.serial())
+            });
+            match of_token.next() {
+                Some(slot) => return module.open_rw_session(slot).unwrap(),
+                None => assert!(Instant::now() < until, "{} is not found", token.label()),
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// What an operator would do by hand that hsm-sim does not.
