@@ -117,6 +117,22 @@ async fn a_dead_token_is_unavailable_and_serves_again_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_gone_for_a_moment_is_no_error() {
+    let token = FakeToken::new();
+    let pool = pool(&token, 1, 1);
+    pool.probe(soon()).await.unwrap();
+    token.set_fault(Some(Fault::Dead));
+    let (probe, ()) = tokio::join!(pool.probe(soon()), async {
+        while token.calls("connect") < 2 {
+            tokio::task::yield_now().await;
+        }
+        token.set_fault(None);
+    });
+    assert!(probe.is_ok(), "{probe:?}");
+    assert_eq!(token.calls("connect"), 3);
+}
+
+#[tokio::test]
 async fn a_token_that_is_down_is_not_stormed_with_connections() {
     let token = FakeToken::new();
     token.set_fault(Some(Fault::RefusesPin));

@@ -51,7 +51,13 @@ impl Gate {
         if let Some(closed) = self.closed().as_ref().filter(|closed| Instant::now() < closed.until) {
             return Err(closed.because.clone());
         }
-        let result = (self.connect)();
+        let mut result = (self.connect)();
+        if matches!(result, Err(Error::Unavailable(_))) && self.closed().is_none() {
+            // A token that was there so far, or was never asked, may be gone for a moment: while another
+            // process logs in, while a cluster changes its leader. That is no caller's error yet.
+            std::thread::park_timeout(FIRST_BACKOFF);
+            result = (self.connect)();
+        }
         let mut closed = self.closed();
         match &result {
             Ok(_) => *closed = None,
