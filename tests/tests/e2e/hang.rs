@@ -117,7 +117,8 @@ async fn a_token_that_hangs_from_the_start_does_not_keep_the_daemon_from_serving
         module.order(&hang(at)).unwrap();
         let daemon = house.start();
         let late = wrap(&house, "images").await.unwrap_err();
-        assert!(matches!(late.code(), Code::DeadlineExceeded | Code::ResourceExhausted), "{at}: {late:?}");
+        let is_late = matches!(late.code(), Code::DeadlineExceeded | Code::ResourceExhausted);
+        assert!(is_late, "{at}: {late:?}\n{}", daemon.log());
         wrapped(&house, "other").await;
         stops_in_time(daemon, at);
     })
