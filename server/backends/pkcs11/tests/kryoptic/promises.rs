@@ -47,7 +47,7 @@ pub(crate) fn world() -> &'static Mutex<World> {
 fn subject_of(world: &World) -> Subject {
     let rsa = |label, id, bits| of(label, world.rsa(label, id, bits));
     let ec = |label, id, curve| of(label, world.ec(label, id, curve));
-    let keys = vec![
+    let mut keys = vec![
         rsa("rsa-2048", 1, 2048),
         rsa("rsa-2048-other", 2, 2048),
         rsa("rsa-3072", 3, 3072),
@@ -56,6 +56,15 @@ fn subject_of(world: &World) -> Subject {
         ec("p-384", 6, Curve::P384),
         ec("p-521", 7, Curve::P521),
     ];
+    for (label, id) in [("aes", 8), ("aes-other", 9)] {
+        world.aes(label, id);
+        keys.push(SubjectKey {
+            uri: key(label),
+            public: None,
+            operations: vec![Operation::AesGcm],
+            proven: true,
+        });
+    }
     for id in [0x31, 0x32] {
         world.ec("twin", id, Curve::P256);
     }

@@ -89,6 +89,22 @@ impl World {
         }
     }
 
+    /// An AES-256 key with the same custody.
+    pub(crate) fn aes(&self, label: &str, id: u8) {
+        let template = [
+            Attribute::Token(true),
+            Attribute::Label(label.into()),
+            Attribute::Id(vec![id]),
+            Attribute::ValueLen(32.into()),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+        ];
+        self.session.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
+    }
+
     fn generate(
         &self,
         mechanism: &Mechanism<'_>,
