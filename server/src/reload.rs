@@ -28,7 +28,12 @@ pub(crate) async fn reload(running: &mut Running) {
 }
 
 async fn prepare(running: &mut Running) -> Result<Config, String> {
-    let config = Config::load(&running.path).map_err(|error| error.to_string())?;
+    let mut config = Config::load(&running.path).map_err(|error| error.to_string())?;
+    let left_as_it_was = needs_a_restart(&running.config, &config);
+    // The listeners end requests and connections by the timeout they began with, and latches lie where
+    // the tokens that are kept put them.
+    config.listen.timeout = running.config.listen.timeout;
+    config.state_dir.clone_from(&running.config.state_dir);
     let engine = running.shared.engine();
     let connector = |token: &_| backends::connector(token, &config.state_dir);
     let keyring =
@@ -42,7 +47,9 @@ async fn prepare(running: &mut Running) -> Result<Config, String> {
         .reopen(&config.audit_file)
         .await
         .map_err(|error| format!("the audit log {}: {error}", config.audit_file.display()))?;
-    tell_what_needs_a_restart(&running.config, &config);
+    for what in left_as_it_was {
+        tracing::warn!("{what} changed; that takes effect when holdfastd is restarted");
+    }
     for token in &config.tokens {
         // An operator who asks for a reload asks for another try with the PIN.
         let latch = PinLatch::new(&config.state_dir, &token.uri.to_string());
@@ -57,7 +64,7 @@ async fn prepare(running: &mut Running) -> Result<Config, String> {
     Ok(config)
 }
 
-fn tell_what_needs_a_restart(running: &Config, fresh: &Config) {
+fn needs_a_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
     let (old, new) = (&running.listen, &fresh.listen);
     let way = |config: &Config| config.listen.tcp.as_ref().map(|tcp| (tcp.address, tcp.tls.is_some()));
     let changed = [
@@ -65,12 +72,27 @@ fn tell_what_needs_a_restart(running: &Config, fresh: &Config) {
             "[listen] unix, mode or group",
             (&old.unix, old.mode, old.group) != (&new.unix, new.mode, new.group),
         ),
+        ("[listen] timeout", old.timeout != new.timeout),
         ("[listen.tcp] address or plaintext", way(running) != way(fresh)),
         ("[limits]", running.limits != fresh.limits),
         ("[log]", (running.log.json, &running.log.level) != (fresh.log.json, &fresh.log.level)),
         ("[state] dir", running.state_dir != fresh.state_dir),
     ];
-    for (what, _) in changed.into_iter().filter(|(_, changed)| *changed) {
-        tracing::warn!("{what} changed; that takes effect when holdfastd is restarted");
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_restart_changes_is_told() {
+        let told = |before: &str, after: &str| {
+            needs_a_restart(&Config::parse(before).unwrap(), &Config::parse(after).unwrap())
+        };
+        assert_eq!(told("", "[wrap]\nprovider = \"kp\""), Vec::<&str>::new());
+        assert_eq!(told("", "[listen]\ntimeout = \"60s\""), ["[listen] timeout"]);
+        assert_eq!(told("", "[listen]\nmode = \"0600\""), ["[listen] unix, mode or group"]);
+        assert_eq!(told("", "[state]\ndir = \"/x\"\n[log]\nformat = \"json\""), ["[log]", "[state] dir"]);
     }
 }
