@@ -45,7 +45,10 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
     for token in &mut one_worker.tokens {
         token.pool.workers = 1;
     }
-    backends::make_state_dir(&config.state_dir)?;
+    backends::make_state_dir(&config.state_dir).map_err(|error| {
+        let dir = config.state_dir.display();
+        io::Error::new(error.kind(), format!("cannot make the state directory {dir}: {error}"))
+    })?;
     let keyring = Keyring::start(&one_worker, |token| backends::connector(token, &config.state_dir), None)?;
     let mut report = Report { text: String::new(), good: true, stopped: Stopped::Whole };
     for (index, token) in keyring.tokens().iter().enumerate() {

@@ -102,14 +102,16 @@ fn main() -> ExitCode {
         Some(Command::Run { file }) => run(&file.config),
         Some(Command::Check { file, tokens }) => run_check(&file.config, tokens),
         Some(Command::Key(KeyCommand::Create { new, algorithm })) => {
-            run_key(&new, |config, uri| key::create(config, uri, algorithm))
+            make_key(&new, |config, uri| key::create(config, uri, algorithm)).and_then(|made| tell(&new, &made))
         }
         Some(Command::Key(KeyCommand::Import { new, from })) => {
-            run_key(&new, |config, uri| key::import(config, uri, &from)).inspect(|_| {
+            make_key(&new, |config, uri| key::import(config, uri, &from)).and_then(|made| {
+                let told = tell(&new, &made);
                 eprintln!(
                     "holdfastd: {} still holds the key in the clear: destroy it and every copy of it, backups included",
                     from.display()
                 );
+                told
             })
         }
     };
@@ -161,23 +163,26 @@ fn run_check(path: &Path, tokens: bool) -> Result<ExitCode, String> {
     Ok(if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_key(
-    new: &New,
-    make: impl FnOnce(&Config, &KeyUri) -> Result<Made, String>,
-) -> Result<ExitCode, String> {
+fn make_key(new: &New, make: impl FnOnce(&Config, &KeyUri) -> Result<Made, String>) -> Result<Made, String> {
     holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
     let uri = new.uri.parse().map_err(|error| format!("the URI of the new key: {error}"))?;
     let config = Config::load(&new.file.config).map_err(|error| error.to_string())?;
     log_to_stderr(&config::Log { json: false, level: "warn".into() }, "warn");
-    let made = make(&config, &uri)?;
-    let mut report = key::report(&made)?;
-    if let Some(pem) = key::public_pem(&made)? {
-        match &new.public {
-            None => report.push_str(&format!("\n{pem}")),
-            Some(file) => write_public(file, &pem)?,
-        }
+    make(&config, &uri)
+}
+
+/// The key is on its token now, whatever cannot be written here: what was chosen for it, such as its id,
+/// stands nowhere else, so the report comes first.
+fn tell(new: &New, made: &Made) -> Result<ExitCode, String> {
+    let mut report = key::report(made)?;
+    let pem = key::public_pem(made)?;
+    if let (Some(pem), None) = (&pem, &new.public) {
+        report.push_str(&format!("\n{pem}"));
     }
     say(&report).map_err(|error| format!("{error}; the key was made"))?;
+    if let (Some(pem), Some(file)) = (&pem, &new.public) {
+        write_public(file, pem)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -21,6 +21,8 @@ const MAX_LEN: u64 = 64 * 1024;
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 const ENCRYPTED: &str = "the key is encrypted; decrypt it into a file that only you can read (umask 077; openssl pkey -in FILE -out PLAIN), import that, and destroy it";
+const OPENSSH: &str = "the key is in OpenSSH's own format; rewrite a copy of it that only you can read (ssh-keygen -p -N '' -m PKCS8 -f COPY), import that, and destroy it";
+const UNREADABLE: &str = "a PEM block that is damaged or not in lines of 64 characters; if openssl pkey -in FILE reads it, import what that writes";
 const NO_KEY: &str =
     "no PEM block with a private key (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\")";
 const NOT_USABLE: &str = "the key cannot be used: only RSA with 2048 to 8192 bits and EC on P-256, P-384 and P-521 are taken, undamaged";
@@ -35,21 +37,26 @@ pub(super) fn read(path: &Path) -> Result<PrivateKey, String> {
     if about.len() > MAX_LEN {
         return Err(format!("has more than {MAX_LEN} bytes, which no private key has"));
     }
-    if about.mode() & 0o007 != 0 {
-        tracing::warn!(file = %path.display(), "every user of this machine may read the key file, and may have");
-    }
     // Large enough from the start: growing would leave copies behind.
     let mut bytes = Vec::with_capacity(MAX_LEN as usize + 1);
     let read = File::open(path).and_then(|file| file.take(MAX_LEN).read_to_end(&mut bytes));
     let text = Secret::new(bytes);
     read.map_err(|error| error.to_string())?;
-    parse(text.expose()).map_err(str::to_owned)
+    let key = parse(text.expose())?;
+    if about.mode() & 0o007 != 0 {
+        tracing::warn!(file = %path.display(), "every user of this machine may read the key file, and may have");
+    }
+    Ok(key)
 }
 
 fn parse(text: &[u8]) -> Result<PrivateKey, &'static str> {
     let block = block(text)?;
+    // A format of its own in lines of its own length, which no PEM reader takes.
+    if block.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----") {
+        return Err(OPENSSH);
+    }
     let (label, der) = der::pem::decode_vec(block)
-        .map_err(|_| if holds(block, b"Proc-Type:") { ENCRYPTED } else { "a damaged PEM block" })?;
+        .map_err(|_| if holds(block, b"Proc-Type:") { ENCRYPTED } else { UNREADABLE })?;
     let der = Secret::new(der);
     match label {
         "PRIVATE KEY" => {
@@ -155,10 +162,10 @@ mod tests {
         let text = |from: &str, to: &str| String::from_utf8(good.clone()).unwrap().replace(from, to);
         for (pem, says) in [
             (text("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "openssl pkey -in"),
-            (text("PRIVATE KEY", "OPENSSH PRIVATE KEY"), "no PEM block"),
+            (text("PRIVATE KEY", "OPENSSH PRIVATE KEY"), "ssh-keygen -p"),
             (text("PRIVATE KEY", "PUBLIC KEY"), "no PEM block"),
             (text("-----END", "-----FIN"), "no PEM block"),
-            (text(&inner, "!!!!"), "damaged PEM"),
+            (text(&inner, "!!!!"), "is damaged or"),
             (text(&inner, &format!("Proc-Type: 4,ENCRYPTED\n\n{inner}")), "openssl pkey -in"),
             (text("PRIVATE KEY", "RSA PRIVATE KEY"), "only RSA with 2048"),
             (String::new(), "no PEM block"),
