@@ -267,10 +267,10 @@ fn pin(section: &mut Section<'_, '_>) -> Option<PathBuf> {
         "pin",
         "{ file = \"…\" } or { credential = \"…\" }; a PIN itself does not stand in this file",
     )?;
-    let file = absolute_path(&mut pin, "file");
+    let file = pin.string("file");
     let credential = pin.string("credential");
     let chosen = match (file, credential) {
-        (Some(file), None) => Some(file),
+        (Some(file), None) => absolute(&mut pin, "file", file),
         (None, Some(credential)) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
             _ if credential.value.contains('/') || credential.value.starts_with('.') => {
                 pin.fault(credential.span, "credential is the name of a systemd credential, not a path");
@@ -514,6 +514,10 @@ fn one_path(
 
 fn absolute_path(section: &mut Section<'_, '_>, key: &'static str) -> Option<PathBuf> {
     let text = section.string(key)?;
+    absolute(section, key, text)
+}
+
+fn absolute(section: &mut Section<'_, '_>, key: &'static str, text: At<String>) -> Option<PathBuf> {
     let path = PathBuf::from(&text.value);
     if path.is_absolute() {
         return Some(path);

@@ -140,6 +140,12 @@ fn a_key_that_an_alias_has_twice_is_told_where_it_stands() {
 }
 
 #[test]
+fn a_pin_file_that_is_not_absolute_is_one_fault() {
+    let found = faults(&MINIMAL.replace("/etc/holdfast/prod.pin", "prod.pin"));
+    assert_eq!(found, [(5, "file must be an absolute path".to_owned())]);
+}
+
+#[test]
 fn a_kid_leads_to_one_key_and_a_key_has_one_kid() {
     let key = |alias: &str, object: &str, kid: &str| {
         format!("[[key]]\nalias = \"{alias}\"\nuri = \"pkcs11:token=prod;object={object}\"\n{kid}\n")
