@@ -9,6 +9,9 @@ use holdfast_image::{Platform, Reference};
 
 use crate::recipients::Recipient;
 
+/// What every verb takes stands behind a verb's own options in its help.
+const BEHIND: usize = 900;
+
 /// Encrypts container images, and opens them with keys that stay in hardware.
 #[derive(Parser)]
 #[command(version, propagate_version = false)]
@@ -28,14 +31,22 @@ pub(crate) struct Common {
         global = true,
         value_name = "PATH",
         env = "HOLDFAST_SOCKET",
-        default_value = "/run/holdfast/keyprovider.sock"
+        default_value = "/run/holdfast/keyprovider.sock",
+        display_order = BEHIND
     )]
     pub(crate) socket: PathBuf,
     /// Print one JSON document instead of tables.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = BEHIND)]
     pub(crate) json: bool,
     /// How long the daemon may take for one answer: 500ms, 15s, 2m.
-    #[arg(long, global = true, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        default_value = "15s",
+        value_parser = duration,
+        display_order = BEHIND
+    )]
     pub(crate) timeout: Duration,
 }
 

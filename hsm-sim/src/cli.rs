@@ -38,8 +38,8 @@ struct Plan {
     #[arg(long, value_name = "LABEL", default_value = "hsm-sim")]
     token: String,
     /// A key on the token that cannot leave it. LABEL[:ID]=KIND, where KIND is rsa-2048, rsa-3072,
-    /// rsa-4096, ecc-p256, ecc-p384 or ecc-p521, and ID is in hex (by default 01, 02, …, in this order).
-    /// Its public half is written to keys/LABEL.pub.pem. May be repeated.
+    /// rsa-4096, ecc-p256, ecc-p384, ecc-p521 or aes-256, and ID is in hex (by default 01, 02, …, in this
+    /// order). A public half is written to keys/LABEL.pub.pem. May be repeated.
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<KeySpec>,
 }

@@ -10,7 +10,7 @@ use holdfast_envelope::{check_point, jwk};
 use holdfast_image::printable;
 use holdfast_wire::{Algorithm, Malformed, PublicKey};
 use x509_cert::Certificate;
-use x509_cert::der::{DecodePem as _, Encode as _};
+use x509_cert::der::{Decode as _, DecodePem as _, Encode as _};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -76,6 +76,9 @@ fn usual(key: &PublicKey) -> Result<Algorithm, Malformed> {
 }
 
 fn from_pem(text: &str) -> Result<PublicKey, Malformed> {
+    if text.contains("-----BEGIN OPENSSH PRIVATE KEY-----") {
+        return Err(private("ssh-keygen -e -m PKCS8 -f FILE"));
+    }
     if text.contains("PRIVATE KEY-----") {
         return Err(private("openssl pkey -pubout -in FILE"));
     }
@@ -99,7 +102,13 @@ fn from_pem(text: &str) -> Result<PublicKey, Malformed> {
 
 fn from_der(bytes: &[u8]) -> Result<PublicKey, Malformed> {
     PublicKey::from_der(bytes).map_err(|error| {
-        if is_private_der(bytes) { private("openssl pkey -inform DER -pubout -in FILE") } else { error }
+        if is_private_der(bytes) {
+            private("openssl pkey -inform DER -pubout -in FILE")
+        } else if Certificate::from_der(bytes).is_ok() {
+            Malformed::new("a certificate in DER; it is taken in PEM: openssl x509 -inform DER -in FILE")
+        } else {
+            error
+        }
     })
 }
 
