@@ -111,7 +111,11 @@ fn aes_gcm(place: &Place<'_>, key: ObjectHandle) -> Result<Vec<Operation>, Error
 fn rsa_oaep(place: &Place<'_>, key: ObjectHandle, unpad_sha256: bool) -> Result<Ability, Error> {
     const SHA256: Operation = Operation::RsaOaep(OaepHash::Sha256);
     let mut operations = Vec::new();
-    let native = may(place, key, MechanismType::RSA_PKCS_OAEP);
+    let native = match may(place, key, MechanismType::RSA_PKCS_OAEP) {
+        // Not an answer: a key that is found without OAEP would be kept so as long as the connection lasts.
+        Err(error) if error.is_transient() => return Err(error),
+        answer => answer,
+    };
     for operation in Operation::ALL {
         let Operation::RsaOaep(hash) = operation else { continue };
         let known = match hash {
