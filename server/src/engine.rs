@@ -151,9 +151,9 @@ impl Engine {
             tracing::error!(request = %request.id, "a token was used and the audit log could not be written");
         }
         let detail = match &failure {
-            Failure::Custody { alias, error } => format!("{alias}: {error}"),
-            Failure::Malformed(what) | Failure::NotSupported(what) => what.to_string(),
-            _ => String::new(),
+            Failure::Custody { alias, error } => Some(format!("{alias}: {error}")),
+            Failure::Malformed(what) | Failure::NotSupported(what) => Some(what.to_string()),
+            _ => None,
         };
         tracing::warn!(
             request = %request.id, caller = %request.caller(), reason = failure.reason(), detail, "{event} failed"
