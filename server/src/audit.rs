@@ -36,7 +36,7 @@ pub struct Record<'a> {
     /// The aliases it was about, where it got so far.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<&'a str>,
-    /// Thumbprint of the key that opened it, or that it was wrapped to.
+    /// The `kid` of each key that opened it, or that it was wrapped to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kids: Vec<&'a str>,
     /// Digest of the plaintext layer, as the opened packet says.
@@ -45,7 +45,7 @@ pub struct Record<'a> {
     /// The packet's labels.
     #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: &'a Labels,
-    /// How often a token was asked to open something.
+    /// How often a token was asked to open or seal something.
     pub token_calls: usize,
 }
 
