@@ -138,8 +138,13 @@ pub async fn run(path: &Path, config: Config) -> io::Result<Stopped> {
     drop(socket);
     drop(accepting);
     let _ = stop.send(());
+    let last = async {
+        let _ = serving.await;
+        // A caller that hung up has no connection, but a token may still work for it: that is recorded too.
+        running.shared.idle().await;
+    };
     // A token that hangs must not keep the daemon from stopping.
-    if tokio::time::timeout(longest(&running.config), serving).await.is_err() {
+    if tokio::time::timeout(longest(&running.config), last).await.is_err() {
         tracing::warn!("some requests did not end in time and were abandoned");
     }
     running.watch.stop().await;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::caller::{Caller, Peer};
+use crate::limits::Place;
 
 /// Eight random bytes, shown in the answer, the log and the audit record of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl fmt::Display for RequestId {
 }
 
 /// Who asks, under which id, since when and until when.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Request {
     /// Its id.
     pub id: RequestId,
@@ -36,13 +37,20 @@ pub struct Request {
     pub begun: Instant,
     /// When its time is up.
     pub deadline: Instant,
+    /// Among its caller's requests. It goes with the request, which outlives a caller that hangs up.
+    _place: Option<Place<Caller>>,
 }
 
 impl Request {
     /// A request that comes now.
     pub fn begin(peer: Peer, timeout: Duration) -> Request {
         let begun = Instant::now();
-        Request { id: RequestId::new(), peer, begun, deadline: begun + timeout }
+        Request { id: RequestId::new(), peer, begun, deadline: begun + timeout, _place: None }
+    }
+
+    /// The same with its place among its caller's requests.
+    pub(crate) fn at(self, place: Place<Caller>) -> Request {
+        Request { _place: Some(place), ..self }
     }
 
     /// Who asks.

@@ -7,7 +7,7 @@ use tonic::{Request as GrpcRequest, Status};
 
 use crate::caller::{Caller, Peer};
 use crate::engine::Engine;
-use crate::limits::{Place, Places};
+use crate::limits::Places;
 use crate::request::{Request, RequestId};
 use crate::status::Failure;
 
@@ -31,6 +31,11 @@ impl Shared {
         Shared { engine: RwLock::new(Arc::new(engine)), requests, started: Instant::now() }
     }
 
+    /// Waits until no request is under way, not even one whose caller hung up.
+    pub(crate) async fn idle(&self) {
+        self.requests.all_back().await;
+    }
+
     fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
@@ -52,7 +57,7 @@ impl Shared {
         let engine = self.engine();
         let request = Request::begin(peer, engine.timeout());
         match self.requests.take(request.caller().clone()) {
-            Some(place) => Ok(Begun { engine, request, _place: place }),
+            Some(place) => Ok(Begun { engine, request: request.at(place) }),
             None => Err(Failure::TooMany.into_status(request.id)),
         }
     }
@@ -71,7 +76,6 @@ impl Shared {
 struct Begun {
     engine: Arc<Engine>,
     request: Request,
-    _place: Place<Caller>,
 }
 
 /// Refuses a connection of which nobody said whose it is, before a byte of the body is read. What the

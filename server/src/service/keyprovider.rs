@@ -19,7 +19,7 @@ pub(crate) struct KeyProvider(pub(crate) Arc<Shared>);
 #[tonic::async_trait]
 impl KeyProviderService for KeyProvider {
     async fn wrap_key(&self, message: Request<Input>) -> Result<Response<Output>, Status> {
-        let Begun { engine, request, _place } = self.0.begin_known(&message, "wrap")?;
+        let Begun { engine, request } = self.0.begin_known(&message, "wrap")?;
         let body = Zeroizing::new(message.into_inner().key_provider_key_wrap_protocol_input);
         let asked = WrapRequest::parse(&body)
             .map_err(|what| engine.refuse(&request, "wrap", Failure::Malformed(what)))?;
@@ -29,7 +29,7 @@ impl KeyProviderService for KeyProvider {
     }
 
     async fn un_wrap_key(&self, message: Request<Input>) -> Result<Response<Output>, Status> {
-        let Begun { engine, request, _place } = self.0.begin_known(&message, "unwrap")?;
+        let Begun { engine, request } = self.0.begin_known(&message, "unwrap")?;
         let body = Zeroizing::new(message.into_inner().key_provider_key_wrap_protocol_input);
         let asked = UnwrapRequest::parse(&body)
             .map_err(|what| engine.refuse(&request, "unwrap", Failure::Malformed(what)))?;

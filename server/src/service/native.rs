@@ -25,7 +25,7 @@ impl Holdfast for Native {
         &self,
         message: Request<v1::OpenPacketRequest>,
     ) -> Result<Response<v1::OpenPacketResponse>, Status> {
-        let Begun { engine, request, _place } = self.0.begin_known(&message, "unwrap")?;
+        let Begun { engine, request } = self.0.begin_known(&message, "unwrap")?;
         let packets = message.into_inner().packets;
         if packets.is_empty() || packets.len() > MAX_PACKETS {
             let what = Malformed::new(format!("{} packets; 1 to {MAX_PACKETS} are taken", packets.len()));
@@ -46,7 +46,7 @@ impl Holdfast for Native {
         &self,
         message: Request<v1::ListKeysRequest>,
     ) -> Result<Response<v1::ListKeysResponse>, Status> {
-        let Begun { engine, request, _place } = self.0.begin(&message)?;
+        let Begun { engine, request } = self.0.begin(&message)?;
         let mut keys = Vec::new();
         for (index, key) in engine.keyring.keys() {
             let permissions = engine.policy.permissions(request.caller(), &key.alias);
@@ -61,7 +61,7 @@ impl Holdfast for Native {
         &self,
         message: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let Begun { engine, request, _place } = self.0.begin(&message)?;
+        let Begun { engine, request } = self.0.begin(&message)?;
         let mut answer = v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: self.0.uptime().as_secs(),

@@ -125,6 +125,26 @@ async fn a_token_that_hangs_from_the_start_does_not_keep_the_daemon_from_serving
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_still_does_for_a_caller_that_hung_up_is_recorded_before_the_daemon_ends() {
+    let (house, module) = house();
+    let daemon = house.start();
+    let packet = wrapped(&house, "images").await;
+    module.order(&[Order::at("C_Decrypt", Fault::Hangs)]).unwrap();
+    let socket = house.socket();
+    let asked = tokio::spawn(async move { rpc::unwrap_key(&socket, &packet).await });
+    eventually("the token works on it", async || house.places_taken() == 1).await;
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    let id = rustix::process::Pid::from_raw(daemon.id().cast_signed()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    eventually("it stops", async || daemon.log().contains("stopping")).await;
+    module.behave().unwrap();
+    assert!(daemon.stop().success());
+    let records = house.audit();
+    assert!(records.iter().any(|record| record["event"] == "unwrap"), "{records:?}");
+}
+
 /// At the call, and at the process's end: a library's exit handlers may wait for what hangs in it.
 fn hang(at: &'static str) -> [Order; 2] {
     [Order::at(at, Fault::Hangs), Order::at("unload", Fault::Hangs)]
