@@ -102,22 +102,23 @@ fn main() -> ExitCode {
         Some(Command::Run { file }) => run(&file.config),
         Some(Command::Check { file, tokens }) => run_check(&file.config, tokens),
         Some(Command::Key(KeyCommand::Create { new, algorithm })) => {
-            make_key(&new, |config, uri| key::create(config, uri, algorithm)).and_then(|made| tell(&new, &made))
+            make_key(&new, |config, uri| key::create(config, uri, algorithm))
+                .and_then(|made| tell(&new, &made))
         }
         Some(Command::Key(KeyCommand::Import { new, from })) => {
             make_key(&new, |config, uri| key::import(config, uri, &from)).and_then(|made| {
                 let told = tell(&new, &made);
-                eprintln!(
-                    "holdfastd: {} still holds the key in the clear: destroy it and every copy of it, backups included",
+                complain(&format!(
+                    "{} still holds the key in the clear: destroy it and every copy of it, backups included",
                     from.display()
-                );
+                ));
                 told
             })
         }
     };
     result.unwrap_or_else(|line| {
         // Several faults are several lines; each stands alone.
-        line.lines().for_each(|line| eprintln!("holdfastd: {line}"));
+        line.lines().for_each(complain);
         ExitCode::FAILURE
     })
 }
@@ -184,6 +185,11 @@ fn tell(new: &New, made: &Made) -> Result<ExitCode, String> {
         write_public(file, pem)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// On stderr. Where nobody reads that, the exit code speaks.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "holdfastd: {line}");
 }
 
 /// On stdout; a pipe whose reader has left is an error like any other.
