@@ -57,13 +57,23 @@ impl Keyring {
             let pool = Pool::start(&format!("token{number}"), token.pool, connect(token))?;
             Ok(Arc::new(Token { config: token.clone(), pool, trouble: RwLock::new(None) }))
         });
+        let tokens = tokens.collect::<std::io::Result<Vec<_>>>()?;
         let keys = config.keys.iter().map(|key| Key {
             alias: key.alias.clone(),
             wraps: key.wraps,
             config: key.clone(),
-            facts: RwLock::new(None),
+            facts: RwLock::new(running.and_then(|running| running.known_of(key, tokens.get(key.token)?))),
         });
-        Ok(Keyring { tokens: tokens.collect::<std::io::Result<_>>()?, keys: keys.collect() })
+        Ok(Keyring { keys: keys.collect(), tokens })
+    }
+
+    /// What is known of a key that was configured alike, on the same token.
+    fn known_of(&self, key: &config::Key, token: &Arc<Token>) -> Option<Arc<Facts>> {
+        let alike = |known: &&Key| {
+            self.tokens.get(known.config.token).is_some_and(|of| Arc::ptr_eq(of, token))
+                && config::Key { token: key.token, ..known.config.clone() } == *key
+        };
+        self.keys.iter().find(alike)?.known()
     }
 
     /// The keys, in the configuration's order.

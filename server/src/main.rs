@@ -88,7 +88,7 @@ struct New {
     /// chosen where none is given.
     // Parsed by us: clap would quote one that it does not like, and somebody may have put a PIN into it.
     uri: String,
-    /// Write the public half (PEM) there and not to the terminal.
+    /// Write the public half (PEM) to this new file and not to the terminal.
     #[arg(long, value_name = "FILE")]
     public: Option<PathBuf>,
     #[command(flatten)]
@@ -200,8 +200,10 @@ fn say(text: &str) -> Result<(), String> {
         .map_err(|error| format!("cannot write to stdout: {error}"))
 }
 
+/// A file that is there may be anything, the private key too: it is never written over.
 fn write_public(file: &Path, pem: &str) -> Result<(), String> {
-    std::fs::write(file, pem).map_err(|error| {
+    let written = std::fs::File::create_new(file).and_then(|mut new| new.write_all(pem.as_bytes()));
+    written.map_err(|error| {
         format!(
             "{}: {error}; the key was made: holdfast key export gives its public half once it is configured",
             file.display()

@@ -115,7 +115,7 @@ pub struct Token {
 }
 
 /// `[[key]]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// What people call it.
     pub alias: String,

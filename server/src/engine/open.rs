@@ -1,7 +1,10 @@
 //! From a packet to what it holds: which keys are tried, in which order, and what a failure means.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use holdfast_custody::Error as CustodyError;
 use holdfast_envelope::FinishError;
 use holdfast_envelope::jwe::{Jwe, Recipient};
@@ -23,6 +26,25 @@ pub struct Packet {
     pub scheme: String,
     /// The annotation's bytes.
     pub data: Vec<u8>,
+}
+
+/// A key that the caller may unwrap with.
+struct Admitted<'a> {
+    key: usize,
+    alias: &'a str,
+    facts: Arc<Facts>,
+}
+
+/// Recipients by their `kid`, while it is not known of every key: whose `kid` nobody has yet is tried with
+/// everybody only when all have been asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kids {
+    /// All recipients.
+    Any,
+    /// Without a `kid`, or with one that a key has.
+    Own,
+    /// The others.
+    Foreign,
 }
 
 /// A key and a recipient that may fit.
@@ -81,17 +103,49 @@ impl Engine {
         failures: &mut Failures,
     ) -> Option<Opened> {
         trail.labels = jwe.labels().clone();
-        for candidate in self.candidates(request, jwe, failures).await {
-            let failure = match self.try_candidate(request, jwe, &candidate, trail).await? {
-                Ok(opened) => return Some(opened),
-                Err(failure) => failure,
-            };
-            if !trail.aliases.iter().any(|alias| alias == candidate.alias) {
-                trail.aliases.push(candidate.alias.to_owned());
+        let admitted = self.keyring.keys().filter(|(index, key)| {
+            let named = (*index, key.alias.as_str());
+            self.policy.admit(request.caller(), Action::Unwrap, named, jwe.labels()).is_some()
+        });
+        let (mut known, mut unknown) = (Vec::new(), FuturesUnordered::new());
+        for (index, key) in admitted {
+            let alias = key.alias.as_str();
+            match key.known() {
+                Some(facts) => known.push(Admitted { key: index, alias, facts }),
+                None => unknown.push(async move {
+                    let facts = self.keyring.facts(index, request.deadline).await;
+                    facts.map(|facts| Admitted { key: index, alias, facts }).map_err(|error| (alias, error))
+                }),
             }
-            failures.0.push(failure);
         }
-        None
+        // What is known is tried first, and then each key as its token describes it: a token that hangs
+        // keeps nobody from another one.
+        let mut news = 0..known.len();
+        let mut kids = if unknown.is_empty() { Kids::Any } else { Kids::Own };
+        loop {
+            for candidate in candidates(jwe, &known, news, kids, failures) {
+                let failure = match self.try_candidate(request, jwe, &candidate, trail).await? {
+                    Ok(opened) => return Some(opened),
+                    Err(failure) => failure,
+                };
+                if !trail.aliases.iter().any(|alias| alias == candidate.alias) {
+                    trail.aliases.push(candidate.alias.to_owned());
+                }
+                failures.0.push(failure);
+            }
+            news = known.len()..known.len();
+            while news.is_empty() {
+                match unknown.next().await {
+                    Some(Ok(described)) => known.push(described),
+                    Some(Err((alias, error))) => {
+                        failures.0.push(Failure::Custody { alias: alias.to_owned(), error });
+                    }
+                    None if kids == Kids::Own => (news, kids) = (0..0, Kids::Foreign),
+                    None => return None,
+                }
+                news.end = known.len();
+            }
+        }
     }
 
     /// Asks the token once, and once more when it was not all there the first time: a session that somebody
@@ -139,59 +193,52 @@ impl Engine {
             again = true;
         }
     }
+}
 
-    /// What may open the packet: the keys that this caller may unwrap with, in the configured order,
-    /// and for each the recipients of its type and length.
-    ///
-    /// A `kid` is a hint. One that is the thumbprint of a key in this list goes to that key alone;
-    /// unknown or absent means trial. Keys outside the list play no part, so that a denied key looks
-    /// like an unknown one.
-    async fn candidates<'a>(
-        &'a self,
-        request: &Request,
-        jwe: &Jwe,
-        failures: &mut Failures,
-    ) -> Vec<Candidate<'a>> {
-        let mut admitted = Vec::new();
-        for (index, key) in self.keyring.keys() {
-            let named = (index, key.alias.as_str());
-            if self.policy.admit(request.caller(), Action::Unwrap, named, jwe.labels()).is_none() {
+/// What may open the packet: the keys in `news` of those that this caller may unwrap with, in the configured
+/// order, and for each the recipients of its type and length.
+///
+/// A `kid` is a hint. One that is the thumbprint of a key in this list goes to that key alone; unknown or
+/// absent means trial. Keys outside the list play no part, so that a denied key looks like an unknown one.
+fn candidates<'a>(
+    jwe: &Jwe,
+    admitted: &[Admitted<'a>],
+    news: Range<usize>,
+    kids: Kids,
+    failures: &mut Failures,
+) -> Vec<Candidate<'a>> {
+    let meant_for = |recipient: &Recipient, facts: &Facts| {
+        let is_known = |kid| admitted.iter().any(|admitted| admitted.facts.kid == kid);
+        match recipient.kid() {
+            Some(kid) if is_known(kid) => kids != Kids::Foreign && facts.kid == kid,
+            Some(_) => kids != Kids::Own,
+            None => kids != Kids::Foreign,
+        }
+    };
+    let mut candidates = Vec::new();
+    for Admitted { key, alias, facts } in admitted.get(news).unwrap_or_default() {
+        for (index, recipient) in jwe.recipients().iter().enumerate() {
+            let Some((algorithm, sealed)) = recipient.algorithm().zip(recipient.sealed()) else {
+                continue;
+            };
+            if !fits(facts.public.as_ref(), sealed) || !meant_for(recipient, facts) {
                 continue;
             }
-            match self.keyring.facts(index, request.deadline).await {
-                Ok(facts) => admitted.push((index, key.alias.as_str(), facts)),
-                Err(error) => failures.0.push(Failure::Custody { alias: key.alias.clone(), error }),
+            if facts.algorithms.contains(&algorithm) {
+                candidates.push(Candidate {
+                    key: *key,
+                    alias,
+                    facts: facts.clone(),
+                    recipient: index,
+                    sealed: sealed.clone(),
+                });
+            } else {
+                let error = CustodyError::Unsupported(algorithm.name());
+                failures.0.push(Failure::Custody { alias: (*alias).to_owned(), error });
             }
         }
-        let meant_for = |recipient: &Recipient, facts: &Facts| match recipient.kid() {
-            Some(kid) if admitted.iter().any(|(_, _, facts)| facts.kid == kid) => facts.kid == kid,
-            _ => true,
-        };
-        let mut candidates = Vec::new();
-        for (key, alias, facts) in &admitted {
-            for (index, recipient) in jwe.recipients().iter().enumerate() {
-                let Some((algorithm, sealed)) = recipient.algorithm().zip(recipient.sealed()) else {
-                    continue;
-                };
-                if !fits(facts.public.as_ref(), sealed) || !meant_for(recipient, facts) {
-                    continue;
-                }
-                if facts.algorithms.contains(&algorithm) {
-                    candidates.push(Candidate {
-                        key: *key,
-                        alias,
-                        facts: facts.clone(),
-                        recipient: index,
-                        sealed: sealed.clone(),
-                    });
-                } else {
-                    let error = CustodyError::Unsupported(algorithm.name());
-                    failures.0.push(Failure::Custody { alias: (*alias).to_owned(), error });
-                }
-            }
-        }
-        candidates
     }
+    candidates
 }
 
 fn parse(packet: &Packet) -> Result<Jwe, Failure> {

@@ -116,10 +116,15 @@ async fn a_token_that_hangs_from_the_start_does_not_keep_the_daemon_from_serving
         let (house, module) = house();
         module.order(&hang(at)).unwrap();
         let daemon = house.start();
-        let late = wrap(&house, "images").await.unwrap_err();
-        let is_late = matches!(late.code(), Code::DeadlineExceeded | Code::ResourceExhausted);
-        assert!(is_late, "{at}: {late:?}\n{}", daemon.log());
-        wrapped(&house, "other").await;
+        // Both tokens lie in one directory, and a login to one may make the other silent for a moment.
+        eventually(at, async || {
+            let late = wrap(&house, "images").await.unwrap_err();
+            matches!(late.code(), Code::DeadlineExceeded | Code::ResourceExhausted)
+        })
+        .await;
+        // Nor from opening: the caller may use both keys, and only one of them is known.
+        let packet = wrapped(&house, "other").await;
+        rpc::unwrap_key(&house.socket(), &packet).await.unwrap();
         stops_in_time(daemon, at);
     })
     .await;

@@ -14,6 +14,7 @@ use holdfast_custody::Error;
 use holdfast_wire::{Operation, Sealed, Secret};
 
 use crate::errors::failed;
+use crate::login;
 
 /// Bytes of a key.
 pub(crate) const KEY_LEN: u64 = 32;
@@ -67,6 +68,8 @@ pub(crate) fn seal(session: &Session, key: ObjectHandle, secret: &Secret) -> Res
     // Both are ours, and so is the key: time tells nothing.
     match open(session, key, iv, &ciphertext, &tag) {
         Ok(opened) if opened.expose() == secret.expose() => Ok(Sealed::AesGcm { iv, ciphertext, tag }),
+        // Some tokens that are logged out say that the ciphertext is bad.
+        Err(Error::Rejected) if !login::is_user(session)? => Err(login::lost()),
         Ok(_) | Err(Error::Rejected) => Err(not_as_wanted()),
         Err(error) => Err(error),
     }
