@@ -117,6 +117,14 @@ pub(crate) fn scratch_dir(prefix: &str) -> Result<TempDir, Error> {
         .map_err(Error::io("making a scratch directory in", &std::env::temp_dir()))
 }
 
+/// A directory of mode 0700; one that is there already stays as it is.
+pub(crate) fn make_private(dir: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::io("making", dir)(error)),
+        _ => Ok(()),
+    }
+}
+
 impl Drop for Home {
     fn drop(&mut self) {
         if !self.kept {

@@ -1,8 +1,8 @@
 //! Starts real HSM simulators, each in a directory of its own, and ends them.
 //!
 //! Tests and the demonstration meet the same programs here that they would meet in production, only
-//! in software: [`SoftHsm`] is SoftHSM2 with keys made by `pkcs11-tool`, and [`FaultyModule`] puts the
-//! faults of a bad day before it. Nothing is mocked, and no part of Holdfast knows that a simulator is
+//! in software: [`SoftHsm`] is SoftHSM2 with keys made by `pkcs11-tool`, [`FaultyModule`] puts the faults of
+//! a bad day before it, and [`Swtpm`] is a TPM 2.0. Nothing is mocked, and no part of Holdfast knows that a simulator is
 //! behind it: it is reached by configuration alone.
 //!
 //! The crate imports nothing of Holdfast's, so that every other crate can use it in its tests. It
@@ -23,6 +23,7 @@ mod recorded;
 mod simulation;
 mod simulator;
 mod softhsm;
+mod swtpm;
 
 pub use error::Error;
 pub use faulty::{Fault, FaultyModule, Order};
@@ -35,3 +36,4 @@ pub use recorded::Recorded;
 pub use simulation::Simulation;
 pub use simulator::Simulator;
 pub use softhsm::{Key, Object, ObjectKind, SoftHsm, Token, Which};
+pub use swtpm::Swtpm;

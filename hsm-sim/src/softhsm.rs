@@ -10,15 +10,13 @@ mod spki;
 mod token;
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use crate::Error;
-use crate::home::scratch_dir;
+use crate::home::{make_private, scratch_dir};
 pub use keys::{Key, Which};
 pub use objects::{Object, ObjectKind};
 pub use token::Token;
@@ -109,13 +107,6 @@ fn configuration(tokens: &Path) -> Result<String, Error> {
     Ok(format!(
         "directories.tokendir = {path}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n"
     ))
-}
-
-fn make_private(dir: &Path) -> Result<(), Error> {
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::io("making", dir)(error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
