@@ -70,6 +70,7 @@ impl Failure {
                 E::Rejected => "REJECTED",
                 E::PinRefused(_) => "PIN_REFUSED",
                 E::TokenLocked(_) => "TOKEN_LOCKED",
+                E::StateRefused(_) => "PCR_POLICY_NOT_MET",
                 E::Unavailable(_) => "TOKEN_UNAVAILABLE",
                 E::Busy => "TOKEN_BUSY",
                 E::OutOfTime => "OUT_OF_TIME",
@@ -155,6 +156,10 @@ pub fn explain(error: &CustodyError) -> (Code, &'static str) {
         E::TokenLocked(_) => {
             (Code::FailedPrecondition, "its token has locked itself; unlock it with its own tools")
         }
+        E::StateRefused(_) => (
+            Code::FailedPrecondition,
+            "this machine is not in the state that its key is bound to (PCR values); holdfastd's log names the PCRs",
+        ),
         E::Unavailable(_) => {
             (Code::Unavailable, "its token does not answer; holdfastd's log says why; try again")
         }
@@ -194,6 +199,7 @@ mod tests {
             (custody(E::Rejected), Code::InvalidArgument, "REJECTED"),
             (custody(E::PinRefused(lib())), Code::FailedPrecondition, "PIN_REFUSED"),
             (custody(E::TokenLocked(lib())), Code::FailedPrecondition, "TOKEN_LOCKED"),
+            (custody(E::StateRefused(lib())), Code::FailedPrecondition, "PCR_POLICY_NOT_MET"),
             (custody(E::Unavailable(lib())), Code::Unavailable, "TOKEN_UNAVAILABLE"),
             (custody(E::Busy), Code::ResourceExhausted, "TOKEN_BUSY"),
             (custody(E::OutOfTime), Code::DeadlineExceeded, "OUT_OF_TIME"),

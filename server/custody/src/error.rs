@@ -26,6 +26,9 @@ pub enum Error {
     /// The token has locked itself.
     #[error("{0}")]
     TokenLocked(String),
+    /// The machine is not in the state that the key is bound to.
+    #[error("{0}")]
+    StateRefused(String),
     /// The token, or the way to it, does not answer. The connection is of no more use.
     #[error("{0}")]
     Unavailable(String),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use holdfast_wire::{Curve, KeyUri, PublicKey, Secret};
 
-use crate::{Error, KeyInfo};
+use crate::{Error, KeyInfo, PcrSelection};
 
 /// One authenticated connection that may write to a token. Nobody waits behind it: it may block.
 pub trait Keysmith {
@@ -19,6 +19,13 @@ pub trait Keysmith {
     /// [`Custodian::open`]: crate::Custodian::open
     /// [`Custodian::seal`]: crate::Custodian::seal
     fn create(&mut self, uri: &KeyUri, kind: KeyKind) -> Result<Made, Error>;
+
+    /// As [`Keysmith::create`], a key that its token uses only while the named PCRs of the machine have the
+    /// values that they have now. TPMs alone have PCRs.
+    fn create_bound(&mut self, uri: &KeyUri, kind: KeyKind, pcrs: &PcrSelection) -> Result<Made, Error> {
+        let _ = (uri, kind, pcrs);
+        Err(Error::Unsupported("binding to PCR values"))
+    }
 
     /// Writes a key that exists outside into the token, from where it cannot leave again. The token states
     /// for ever that it was brought in. As [`Keysmith::create`] otherwise.

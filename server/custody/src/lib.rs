@@ -20,6 +20,7 @@ mod custody;
 mod error;
 mod keysmith;
 mod latch;
+mod pcr;
 mod pool;
 
 pub use custodian::{Custodian, Health, KeyInfo};
@@ -27,4 +28,5 @@ pub use custody::{Custody, Requirement};
 pub use error::Error;
 pub use keysmith::{KeyKind, Keysmith, Made, PrivateKey, RsaPrivateKey};
 pub use latch::PinLatch;
+pub use pcr::{PcrBank, PcrSelection};
 pub use pool::{Connect, Pool, Settings, Usage, Workers};

@@ -1,0 +1,181 @@
+//! Exact PCR policies: TPM2_PolicyPCR alone (TPM 2.0 Library Part 3, section 23.7).
+//!
+//! In a key file the command's parameters stand as they are hashed into the policy: the TPML_PCR_SELECTION,
+//! then the SHA-256 over the PCRs' values, without a length.
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::digest;
+use holdfast_custody::{Error, PcrBank, PcrSelection};
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
+use tss_esapi::structures::{PcrSelectSize, PcrSelectionList, PcrSlot};
+
+use crate::file::PolicyCommand;
+
+/// TPM_CC_PolicyPCR.
+const POLICY_PCR: u32 = 0x17f;
+const DIGEST_LEN: usize = 32;
+
+/// PCRs and what they are to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PcrPolicy {
+    pcrs: PcrSelection,
+    /// Bytes of the selection's bit field, which are part of the policy.
+    select_len: u8,
+    /// SHA-256 over the values, in the order of the PCRs.
+    values: [u8; DIGEST_LEN],
+}
+
+impl PcrPolicy {
+    /// Every TPM writes three bytes of selection for its 24 PCRs.
+    const SELECT_LEN: u8 = 3;
+
+    /// `values`: those of the PCRs, in their order.
+    pub(crate) fn new<'a>(pcrs: PcrSelection, values: impl Iterator<Item = &'a [u8]>) -> PcrPolicy {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        values.for_each(|value| hash.update(value));
+        PcrPolicy { pcrs, select_len: PcrPolicy::SELECT_LEN, values: sha256(hash) }
+    }
+
+    /// From a key's file. Other policies than this one are not used.
+    pub(crate) fn read(commands: &[PolicyCommand]) -> Result<Option<PcrPolicy>, Error> {
+        match commands {
+            [] => Ok(None),
+            [PolicyCommand { code: POLICY_PCR, parameters }] => PcrPolicy::parse(parameters).map(Some).ok_or_else(|| {
+                Error::KeyUnfit("the PCR policy in the key's file is damaged, or not of one bank, SHA-256 or SHA-384".into())
+            }),
+            _ => Err(Error::KeyUnfit(
+                "the key has a policy of several or other commands than PolicyPCR, which this version does not use".into(),
+            )),
+        }
+    }
+
+    fn parse(parameters: &[u8]) -> Option<PcrPolicy> {
+        let (count, rest) = parameters.split_first_chunk()?;
+        let (hash, rest) = rest.split_first_chunk()?;
+        let (select_len, rest) = rest.split_first()?;
+        if u32::from_be_bytes(*count) != 1 || !(1..=4).contains(select_len) {
+            return None;
+        }
+        let (select, values) = rest.split_at_checked(usize::from(*select_len))?;
+        let bank = match u16::from_be_bytes(*hash) {
+            0x000b => PcrBank::Sha256,
+            0x000c => PcrBank::Sha384,
+            _ => return None,
+        };
+        let bits = select.iter().zip(0u8..).flat_map(|(byte, index)| {
+            (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| 8 * index + bit)
+        });
+        let numbers: BTreeSet<u8> = bits.collect();
+        Some(PcrPolicy {
+            pcrs: PcrSelection::new(bank, numbers)?,
+            select_len: *select_len,
+            values: values.try_into().ok()?,
+        })
+    }
+
+    /// For a key's file.
+    pub(crate) fn command(&self) -> PolicyCommand {
+        let mut select = vec![0u8; usize::from(self.select_len)];
+        for number in self.pcrs.numbers() {
+            if let Some(byte) = select.get_mut(usize::from(number / 8)) {
+                *byte |= 1 << (number % 8);
+            }
+        }
+        let hash: u16 = match self.pcrs.bank() {
+            PcrBank::Sha256 => 0x000b,
+            PcrBank::Sha384 => 0x000c,
+        };
+        let parameters =
+            [&1u32.to_be_bytes()[..], &hash.to_be_bytes(), &[self.select_len], &select, &self.values]
+                .concat();
+        PolicyCommand { code: POLICY_PCR, parameters }
+    }
+
+    /// The policy's digest, as it stands in the public half of a key whose names are SHA-256.
+    pub(crate) fn digest(&self) -> [u8; DIGEST_LEN] {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&[0; DIGEST_LEN]);
+        hash.update(&POLICY_PCR.to_be_bytes());
+        hash.update(&self.command().parameters);
+        sha256(hash)
+    }
+
+    pub(crate) fn pcrs(&self) -> &PcrSelection {
+        &self.pcrs
+    }
+
+    pub(crate) fn values(&self) -> &[u8] {
+        &self.values
+    }
+
+    /// As tss-esapi has it.
+    pub(crate) fn selection(&self) -> Result<PcrSelectionList, tss_esapi::Error> {
+        selection(&self.pcrs, self.select_len)
+    }
+}
+
+/// The selection of a policy that is to be made.
+pub(crate) fn new_selection(pcrs: &PcrSelection) -> Result<PcrSelectionList, tss_esapi::Error> {
+    selection(pcrs, PcrPolicy::SELECT_LEN)
+}
+
+fn selection(pcrs: &PcrSelection, select_len: u8) -> Result<PcrSelectionList, tss_esapi::Error> {
+    let slots =
+        pcrs.numbers().map(|number| PcrSlot::try_from(1u32 << number)).collect::<Result<Vec<_>, _>>()?;
+    let bank = match pcrs.bank() {
+        PcrBank::Sha256 => HashingAlgorithm::Sha256,
+        PcrBank::Sha384 => HashingAlgorithm::Sha384,
+    };
+    PcrSelectionList::builder()
+        .with_size_of_select(PcrSelectSize::try_parse_u8(select_len)?)
+        .with_selection(bank, &slots)
+        .build()
+}
+
+fn sha256(hash: digest::Context) -> [u8; DIGEST_LEN] {
+    let mut bytes = [0; DIGEST_LEN];
+    bytes.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> PcrPolicy {
+        PcrPolicy::new("sha256:7+11".parse().unwrap(), [[0u8; 32].as_slice(), &[0; 32]].into_iter())
+    }
+
+    #[test]
+    fn a_policy_is_written_as_it_is_hashed_and_reads_back() {
+        let command = policy().command();
+        assert_eq!(command.parameters[..10], [0, 0, 0, 1, 0, 0x0b, 3, 0x80, 0x08, 0]);
+        assert_eq!(PcrPolicy::read(&[command]).unwrap(), Some(policy()));
+        assert_eq!(PcrPolicy::read(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_not_one_pcr_policy_is_refused() {
+        let good = policy().command();
+        let unfit = |commands: &[PolicyCommand]| {
+            assert!(matches!(PcrPolicy::read(commands), Err(Error::KeyUnfit(_))), "{commands:?}");
+        };
+        unfit(&[good.clone(), good.clone()]);
+        unfit(&[PolicyCommand { code: 0x16b, ..good.clone() }]);
+        for end in 0..good.parameters.len() {
+            unfit(&[PolicyCommand { parameters: good.parameters[..end].to_vec(), ..good.clone() }]);
+        }
+        let changed = |at: usize, to: u8| {
+            let mut parameters = good.parameters.clone();
+            parameters[at] = to;
+            [PolicyCommand { parameters, ..good.clone() }]
+        };
+        unfit(&changed(3, 2)); // two banks
+        unfit(&changed(5, 0x04)); // SHA-1
+        unfit(&changed(6, 9)); // an endless bit field
+        let mut none = changed(7, 0);
+        none[0].parameters[8] = 0;
+        unfit(&none); // no PCR at all
+    }
+}

@@ -1,0 +1,38 @@
+//! One `[[token]]` of the configuration.
+
+use std::sync::Arc;
+
+use holdfast_custody::{Custodian, Error, Keysmith};
+
+use crate::Tcti;
+use crate::connection::Connection;
+use crate::desk::Desk;
+use crate::keysmith::Smith;
+
+/// The way to one TPM.
+#[derive(Debug, Clone)]
+pub struct Token {
+    tcti: Tcti,
+    desk: Arc<Desk>,
+}
+
+impl Token {
+    /// Nothing is opened or asked yet.
+    pub fn new(tcti: Tcti) -> Token {
+        Token { tcti, desk: Arc::default() }
+    }
+
+    /// A new connection, to be used on the thread that made it. Connections of one token take turns.
+    pub fn connect(&self) -> Result<Box<dyn Custodian>, Error> {
+        Ok(Box::new(self.open()?))
+    }
+
+    /// A connection that makes keys.
+    pub fn keysmith(&self) -> Result<Box<dyn Keysmith>, Error> {
+        Ok(Box::new(Smith::new(self.open()?)))
+    }
+
+    fn open(&self) -> Result<Connection, Error> {
+        Connection::open(&self.tcti, self.desk.clone())
+    }
+}

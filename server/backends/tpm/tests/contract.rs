@@ -1,0 +1,101 @@
+//! The contract suite of holdfast-custody on a real swtpm, each promise a trial.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // what fails here fails the test
+
+mod support;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_custody::contract::{self, Subject, SubjectKey};
+use holdfast_custody::{Error, KeyKind};
+use holdfast_wire::{Curve, KeyUri, OaepHash, Operation, PublicKey};
+use libtest_mimic::{Arguments, Trial};
+use support::Scene;
+
+/// The scene lives as long as the trials, and no longer: a static is never dropped.
+static SCENE: Mutex<Option<(Arc<Subject>, Scene)>> = Mutex::new(None);
+
+fn main() -> ExitCode {
+    // The suite's names, without a TPM: so `--list` and filters cost nothing.
+    let nobody = Subject {
+        connect: Arc::new(|| Err(Error::Internal("only here to be named".into()))),
+        keys: Vec::new(),
+        missing: "tpm:".parse().unwrap(),
+        ambiguous: None,
+    };
+    let trials = contract::cases(&Arc::new(nobody))
+        .into_iter()
+        .map(|case| {
+            let name = case.name;
+            Trial::test(name, move || {
+                let case = contract::cases(&subject()).into_iter().find(|case| case.name == name);
+                (case.expect("the same suite").run)();
+                Ok(())
+            })
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    drop(SCENE.lock().map(|mut scene| scene.take()));
+    conclusion.exit_code()
+}
+
+fn subject() -> Arc<Subject> {
+    let mut scene = SCENE.lock().unwrap_or_else(PoisonError::into_inner);
+    scene.get_or_insert_with(make).0.clone()
+}
+
+fn make() -> (Arc<Subject>, Scene) {
+    let scene = Scene::new();
+    let mut smith = scene.token.keysmith().unwrap();
+    let oaep = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+    let mut keys = Vec::new();
+    let kinds = [
+        ("rsa-2048", KeyKind::Rsa(2048)),
+        ("rsa-2048-other", KeyKind::Rsa(2048)),
+        ("p-256", KeyKind::Ec(Curve::P256)),
+        ("p-256-other", KeyKind::Ec(Curve::P256)),
+        ("p-384", KeyKind::Ec(Curve::P384)),
+    ];
+    for (name, kind) in kinds {
+        smith.create(&scene.uri(name), kind).unwrap();
+        keys.push(key(kind, &oaep, scene.uri(name), Some(scene.public(name))));
+    }
+    let pcrs = "sha256:7+11".parse().unwrap();
+    for (name, kind) in [("bound-rsa", KeyKind::Rsa(2048)), ("bound-ec", KeyKind::Ec(Curve::P256))] {
+        // tpm2-openssl reads no file with a policy.
+        let made = smith.create_bound(&scene.uri(name), kind, &pcrs).unwrap();
+        keys.push(key(kind, &oaep, made.uri, made.info.public));
+    }
+    // And what another program made, whose public halves are what it says.
+    scene.genpkey("of-openssl-rsa", &["-algorithm", "RSA", "-pkeyopt", "bits:2048"]);
+    keys.push(key(
+        KeyKind::Rsa(2048),
+        &oaep,
+        scene.uri("of-openssl-rsa"),
+        Some(scene.public("of-openssl-rsa")),
+    ));
+    scene.genpkey("of-openssl-ec", &["-algorithm", "EC", "-pkeyopt", "group:P-384"]);
+    keys.push(key(
+        KeyKind::Ec(Curve::P384),
+        &oaep,
+        scene.uri("of-openssl-ec"),
+        Some(scene.public("of-openssl-ec")),
+    ));
+    let token = scene.token.clone();
+    let subject = Subject {
+        connect: Arc::new(move || token.connect()),
+        keys,
+        missing: scene.uri("nothing"),
+        ambiguous: None,
+    };
+    (Arc::new(subject), scene)
+}
+
+fn key(kind: KeyKind, oaep: &[Operation], uri: KeyUri, public: Option<PublicKey>) -> SubjectKey {
+    let operations = match kind {
+        KeyKind::Rsa(_) => oaep.to_vec(),
+        _ => vec![Operation::Ecdh],
+    };
+    SubjectKey { uri, public, operations, proven: true }
+}
