@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_custody::{Connect, Error, Keysmith, PinLatch};
-use holdfast_wire::Scheme;
+use holdfast_wire::{KeyUri, Scheme};
 
-use crate::config;
+use crate::config::{self, Way};
 
 /// The schemes this holdfastd can serve.
 pub fn built_in() -> Vec<Scheme> {
@@ -14,34 +14,51 @@ pub fn built_in() -> Vec<Scheme> {
     if cfg!(feature = "pkcs11") {
         schemes.push(Scheme::Pkcs11);
     }
+    if cfg!(feature = "tpm") {
+        schemes.push(Scheme::Tpm);
+    }
     schemes
 }
 
 /// What makes a connection to a token. The configuration has been checked: its scheme is built in.
 pub fn connector(token: &config::Token, state_dir: &Path) -> Arc<Connect> {
     let latch = PinLatch::new(state_dir, &token.uri.to_string());
-    match token.uri.scheme() {
+    match &token.way {
         #[cfg(feature = "pkcs11")]
-        Scheme::Pkcs11 => {
-            let token = pkcs11(token, latch);
+        Way::Pkcs11 { module, pin, unpad } => {
+            let token = pkcs11(&token.uri, module, pin, latch).unpadding(unpad.clone());
             Arc::new(move || token.connect())
         }
-        scheme => Arc::new(move || {
-            let _ = &latch;
-            Err(without(scheme))
-        }),
+        #[cfg(feature = "tpm")]
+        Way::Tpm { tcti } => {
+            let _ = latch;
+            let token = tpm(tcti);
+            Arc::new(move || token.as_ref().map_err(Clone::clone).and_then(holdfast_tpm::Token::connect))
+        }
+        #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
+        _ => {
+            let _ = latch;
+            let scheme = token.uri.scheme();
+            Arc::new(move || Err(without(scheme)))
+        }
     }
 }
 
 /// A connection that makes keys on a token.
 pub fn keysmith(token: &config::Token, state_dir: &Path) -> Result<Box<dyn Keysmith>, Error> {
     let latch = PinLatch::new(state_dir, &token.uri.to_string());
-    match token.uri.scheme() {
+    match &token.way {
         #[cfg(feature = "pkcs11")]
-        Scheme::Pkcs11 => pkcs11(token, latch).keysmith(),
-        scheme => {
-            let _ = &latch;
-            Err(without(scheme))
+        Way::Pkcs11 { module, pin, .. } => pkcs11(&token.uri, module, pin, latch).keysmith(),
+        #[cfg(feature = "tpm")]
+        Way::Tpm { tcti } => {
+            let _ = latch;
+            tpm(tcti)?.keysmith()
+        }
+        #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
+        _ => {
+            let _ = latch;
+            Err(without(token.uri.scheme()))
         }
     }
 }
@@ -52,17 +69,42 @@ pub fn make_state_dir(dir: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-#[cfg(feature = "pkcs11")]
-fn pkcs11(token: &config::Token, latch: PinLatch) -> holdfast_pkcs11::Token {
-    holdfast_pkcs11::Token::new(holdfast_pkcs11::Config {
-        module: token.module.clone(),
-        uri: token.uri.clone(),
-        pin: holdfast_pkcs11::PinSource::File(token.pin.clone()),
-        latch,
-    })
-    .unpadding(token.unpad.clone())
+/// Whether a `tcti` is one, as it must be written. The error says how.
+pub fn check_tcti(tcti: &str) -> Result<(), String> {
+    #[cfg(feature = "tpm")]
+    return tcti.parse::<holdfast_tpm::Tcti>().map(drop);
+    #[cfg(not(feature = "tpm"))]
+    {
+        let _ = tcti;
+        Err(without(Scheme::Tpm).to_string())
+    }
 }
 
+/// Whether the URI of a key names one in the way that its backend has it, as far as the URI itself tells.
+pub fn check_key(uri: &KeyUri) -> Result<(), String> {
+    match uri.scheme() {
+        #[cfg(feature = "tpm")]
+        Scheme::Tpm => holdfast_tpm::check_uri(uri),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+fn pkcs11(uri: &KeyUri, module: &Path, pin: &Path, latch: PinLatch) -> holdfast_pkcs11::Token {
+    holdfast_pkcs11::Token::new(holdfast_pkcs11::Config {
+        module: module.to_owned(),
+        uri: uri.clone(),
+        pin: holdfast_pkcs11::PinSource::File(pin.to_owned()),
+        latch,
+    })
+}
+
+#[cfg(feature = "tpm")]
+fn tpm(tcti: &str) -> Result<holdfast_tpm::Token, Error> {
+    tcti.parse().map(holdfast_tpm::Token::new).map_err(Error::Internal)
+}
+
+#[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
 fn without(scheme: Scheme) -> Error {
     Error::Internal(format!("this holdfastd was built without {}", scheme.name()))
 }

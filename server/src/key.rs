@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use aws_lc_rs::rand;
-use holdfast_custody::{KeyKind, Keysmith, Made};
+use holdfast_custody::{KeyKind, Keysmith, Made, PcrSelection};
 use holdfast_wire::keyprovider::is_alias;
 use holdfast_wire::{KeyUri, PublicKey};
 
@@ -18,9 +18,19 @@ use crate::keyring::type_name;
 
 mod file;
 
-/// Makes a key inside the token that `uri` names.
-pub fn create(config: &Config, uri: &KeyUri, kind: KeyKind) -> Result<Made, String> {
-    keysmith(config, uri)?.create(uri, kind).map_err(|error| format!("{uri}: {error}"))
+/// Makes a key inside the token that `uri` names; with `pcrs`, for use only while they stay as they are now.
+pub fn create(
+    config: &Config,
+    uri: &KeyUri,
+    kind: KeyKind,
+    pcrs: Option<&PcrSelection>,
+) -> Result<Made, String> {
+    let mut smith = keysmith(config, uri)?;
+    let made = match pcrs {
+        None => smith.create(uri, kind),
+        Some(pcrs) => smith.create_bound(uri, kind, pcrs),
+    };
+    made.map_err(|error| format!("{uri}: {error}"))
 }
 
 /// Brings the private key in a PEM file into the token that `uri` names.
@@ -57,7 +67,8 @@ pub fn report(made: &Made) -> Result<String, String> {
     line("For the configuration (then SIGHUP; rules speak of the alias):".into());
     line(String::new());
     line("[[key]]".into());
-    let alias = uri.text("object").filter(|label| is_alias(label)).unwrap_or("new-key");
+    let stem = uri.text("file").and_then(|file| Path::new(file).file_stem()?.to_str());
+    let alias = uri.text("object").or(stem).filter(|label| is_alias(label)).unwrap_or("new-key");
     line(format!("alias = \"{alias}\""));
     line(format!("uri = \"{uri}\""));
     if let Some(kid) = kid {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use holdfast_custody::{KeyKind, Made};
+use holdfast_custody::{KeyKind, Made, PcrSelection};
 use holdfast_wire::KeyUri;
 use holdfastd::config::{self, Config};
 use holdfastd::daemon::Stopped;
@@ -68,6 +68,10 @@ enum KeyCommand {
         /// What key: rsa-2048, rsa-3072, rsa-4096, ecc-p256, ecc-p384, ecc-p521 or aes-256.
         #[arg(long, value_name = "KIND")]
         algorithm: KeyKind,
+        /// Of a key in a TPM: bind it to the values that these PCRs have now, as in sha256:7+11. The TPM
+        /// uses it only while they have them, so a change of firmware or kernel may lock it for good.
+        #[arg(long, value_name = "BANK:PCRS")]
+        pcrs: Option<PcrSelection>,
     },
     /// Bring a private key from a file into a configured token, from where it cannot leave again.
     ///
@@ -84,8 +88,8 @@ enum KeyCommand {
 
 #[derive(Args)]
 struct New {
-    /// The token and the new key's label, as in pkcs11:token=prod;object=images-2026. An id is
-    /// chosen where none is given.
+    /// The token and the new key's label, as in pkcs11:token=prod;object=images-2026; an id is chosen
+    /// where none is given. In a TPM the new key's file, as in tpm:file=/etc/holdfast/images.tss.
     // Parsed by us: clap would quote one that it does not like, and somebody may have put a PIN into it.
     uri: String,
     /// Write the public half (PEM) to this new file and not to the terminal.
@@ -101,8 +105,8 @@ fn main() -> ExitCode {
         None => run(&cli.file.config),
         Some(Command::Run { file }) => run(&file.config),
         Some(Command::Check { file, tokens }) => run_check(&file.config, tokens),
-        Some(Command::Key(KeyCommand::Create { new, algorithm })) => {
-            make_key(&new, |config, uri| key::create(config, uri, algorithm))
+        Some(Command::Key(KeyCommand::Create { new, algorithm, pcrs })) => {
+            make_key(&new, |config, uri| key::create(config, uri, algorithm, pcrs.as_ref()))
                 .and_then(|made| tell(&new, &made))
         }
         Some(Command::Key(KeyCommand::Import { new, from })) => {

@@ -104,14 +104,29 @@ pub struct Wrap {
 pub struct Token {
     /// Which token.
     pub uri: KeyUri,
-    /// The PKCS#11 module.
-    pub module: PathBuf,
-    /// The file that holds the PIN.
-    pub pin: PathBuf,
-    /// Its keys of which RSA-OAEP with SHA-256 may be unpadded in the daemon.
-    pub unpad: Vec<KeyUri>,
+    /// How it is reached.
+    pub way: Way,
     /// The worker pool before it.
     pub pool: Settings,
+}
+
+/// How a token is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// Through a PKCS#11 module.
+    Pkcs11 {
+        /// The module.
+        module: PathBuf,
+        /// The file that holds the PIN.
+        pin: PathBuf,
+        /// Its keys of which RSA-OAEP with SHA-256 may be unpadded in the daemon.
+        unpad: Vec<KeyUri>,
+    },
+    /// The TPM, as `tcti` says: "device:/dev/tpmrm0". It has been read already.
+    Tpm {
+        /// TCTI, the TPM Command Transmission Interface of tpm2-tss.
+        tcti: String,
+    },
 }
 
 /// `[[key]]`

@@ -15,7 +15,7 @@ use crate::backends;
 
 use super::reader::{At, Fault, Faults, Section};
 use super::{
-    Action, Config, Key, Limits, Listen, Log, Rule, TcpListen, TlsFiles, Token, Who, Wrap, duration,
+    Action, Config, Key, Limits, Listen, Log, Rule, TcpListen, TlsFiles, Token, Way, Who, Wrap, duration,
 };
 
 pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
@@ -49,8 +49,8 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     let keys: Vec<Key> = keys.into_iter().map(|at| at.value).collect();
     for key in keys.iter().filter(|key| key.oaep_sha256_in_daemon) {
         // Missing only where a fault was told of it.
-        if let Some(token) = tokens.get_mut(key.token) {
-            token.unpad.push(key.uri.clone());
+        if let Some(Token { way: Way::Pkcs11 { unpad, .. }, .. }) = tokens.get_mut(key.token) {
+            unpad.push(key.uri.clone());
         }
     }
     match faults.into_sorted() {
@@ -218,16 +218,16 @@ fn wrap(root: &mut Section<'_, '_>, aliases: &BTreeSet<String>) -> Wrap {
 fn token(mut section: Section<'_, '_>) -> At<Declared> {
     let span = section.span();
     let uri = required_uri(&mut section, "[[token]]");
-    let (has_module, has_pin) = (section.has("module"), section.has("pin"));
     if let Some(uri) = uri.as_ref().filter(|uri| uri.value.names_key()) {
         section.fault(
             uri.span.clone(),
             "the uri of a [[token]] names a key; keep only the part that says which token",
         );
     }
-    let module = absolute_path(&mut section, "module");
-    let pin = pin(&mut section);
-    let workers = section.number("workers", 1..64, 4);
+    let is_tpm = uri.as_ref().is_some_and(|uri| uri.value.scheme() == Scheme::Tpm);
+    let way = if is_tpm { tpm(&mut section) } else { pkcs11(&mut section, uri.as_ref()) };
+    // A TPM's commands run one after the other, whatever is sent at once.
+    let workers = if is_tpm { 1 } else { section.number("workers", 1..64, 4) };
     let queue = section.number("queue", 0..65536, 1024);
     let timeout = timeout(&mut section, Duration::from_secs(5));
     if let Some(uri) = &uri {
@@ -239,25 +239,45 @@ fn token(mut section: Section<'_, '_>) -> At<Declared> {
                 uri.span.clone(),
                 format!("this holdfastd was built without {}; it has: {}", scheme.name(), names.join(", ")),
             );
-        } else {
-            if !has_module {
-                section
-                    .fault(span.clone(), "[[token]] needs module, the path of the token's PKCS#11 library");
-            }
-            if !has_pin {
-                section
-                    .fault(span.clone(), "[[token]] needs pin = { file = \"…\" } or { credential = \"…\" }");
-            }
         }
     }
     section.finish();
     let pool = Settings { workers: workers as usize, queue: queue as usize, timeout };
     let uri = uri.map(|at| at.value);
-    let token = match (uri.clone(), module, pin) {
-        (Some(uri), Some(module), Some(pin)) => Some(Token { uri, module, pin, unpad: Vec::new(), pool }),
-        _ => None,
-    };
+    let token = uri.clone().zip(way).map(|(uri, way)| Token { uri, way, pool });
     At { value: Declared { uri, token }, span }
+}
+
+/// `module` and `pin`.
+fn pkcs11(section: &mut Section<'_, '_>, uri: Option<&At<KeyUri>>) -> Option<Way> {
+    let (has_module, has_pin) = (section.has("module"), section.has("pin"));
+    let module = absolute_path(section, "module");
+    let pin = pin(section);
+    // What a token of a backend that is not here needs is not for us to say.
+    if uri.is_some_and(|uri| backends::built_in().contains(&uri.value.scheme())) {
+        let span = section.span();
+        if !has_module {
+            section.fault(span.clone(), "[[token]] needs module, the path of the token's PKCS#11 library");
+        }
+        if !has_pin {
+            section.fault(span, "[[token]] needs pin = { file = \"…\" } or { credential = \"…\" }");
+        }
+    }
+    Some(Way::Pkcs11 { module: module?, pin: pin?, unpad: Vec::new() })
+}
+
+/// `tcti`.
+fn tpm(section: &mut Section<'_, '_>) -> Option<Way> {
+    let Some(tcti) = section.string("tcti") else {
+        section
+            .fault(section.span(), "[[token]] needs tcti, the way to the TPM: tcti = \"device:/dev/tpmrm0\"");
+        return None;
+    };
+    if let Err(why) = backends::check_tcti(&tcti.value) {
+        section.fault(tcti.span, why);
+        return None;
+    }
+    Some(Way::Tpm { tcti: tcti.value })
 }
 
 /// `pin = { file = "…" }`, or a credential of the service manager (systemd.exec(5), LoadCredential=).
@@ -335,6 +355,11 @@ fn key(
     let wraps = section.boolean("wraps", true);
     let allow_extractable = section.boolean("allow_extractable", false);
     let token = uri.as_ref().and_then(|uri| token_of(&section, uri, tokens));
+    if let Some(uri) = uri.as_ref().filter(|uri| uri.value.names_key())
+        && let Err(why) = backends::check_key(&uri.value)
+    {
+        section.fault(uri.span.clone(), why);
+    }
     section.finish();
     let key = Key {
         alias: alias?,

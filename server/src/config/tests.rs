@@ -123,6 +123,30 @@ fn a_backend_that_is_not_built_in_is_named() {
 }
 
 #[test]
+#[cfg(feature = "tpm")]
+fn a_tpm_has_a_tcti_one_worker_and_neither_module_nor_pin() {
+    let text = |token: &str, key: &str| {
+        format!("[[token]]\nuri = \"tpm:\"\n{token}\n[[key]]\nalias = \"a\"\nuri = \"{key}\"\n")
+    };
+    let (tcti, key) = ("tcti = \"device:/dev/tpmrm0\"", "tpm:file=/etc/holdfast/a.tss");
+    let config = Config::parse(&text(tcti, key)).unwrap();
+    assert_eq!(config.tokens[0].way, Way::Tpm { tcti: "device:/dev/tpmrm0".into() });
+    assert_eq!(config.tokens[0].pool.workers, 1);
+    for (token, key, says) in [
+        ("", key, "needs tcti"),
+        ("tcti = \"swtpm:path=/run/tpm.sock\"", key, "swtpm:host=127.0.0.1,port=2321"),
+        (&format!("{tcti}\nmodule = \"/m.so\""), key, "unknown key \"module\""),
+        (&format!("{tcti}\npin = {{ file = \"/p\" }}"), key, "unknown key \"pin\""),
+        (&format!("{tcti}\nworkers = 4"), key, "unknown key \"workers\""),
+        (tcti, "tpm:file=a.tss", "absolute path"),
+        (tcti, "tpm:handle=2", "persistent handle"),
+    ] {
+        let found = faults(&text(token, key));
+        assert!(found.len() == 1 && found[0].1.contains(says), "{token} {key}: {found:?}");
+    }
+}
+
+#[test]
 fn two_tokens_that_match_a_key_are_a_fault() {
     let text = MINIMAL.replace(
         "[[key]]",
@@ -175,8 +199,12 @@ fn unpadding_in_the_daemon_asks_for_its_algorithm_by_name() {
     }
     let config =
         Config::parse(&key("oaep_sha256_in_daemon = true\nalgorithms = [\"RSA-OAEP-256\"]")).unwrap();
-    assert_eq!(config.tokens[0].unpad, [config.keys[0].uri.clone()]);
-    assert!(Config::parse(MINIMAL).unwrap().tokens[0].unpad.is_empty());
+    let unpadded = |config: &Config| match &config.tokens[0].way {
+        Way::Pkcs11 { unpad, .. } => unpad.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(unpadded(&config), [config.keys[0].uri.clone()]);
+    assert!(unpadded(&Config::parse(MINIMAL).unwrap()).is_empty());
 }
 
 #[test]

@@ -99,9 +99,7 @@ impl Plan {
             wrap: Wrap { provider: "holdfast".into(), default: None },
             tokens: vec![Token {
                 uri: "pkcs11:token=t".parse().unwrap(),
-                module: PathBuf::new(),
-                pin: PathBuf::new(),
-                unpad: Vec::new(),
+                way: config::Way::Pkcs11 { module: PathBuf::new(), pin: PathBuf::new(), unpad: Vec::new() },
                 pool: Settings { workers: self.workers, queue: 8, timeout: Duration::from_secs(5) },
             }],
             keys: keys.collect(),

@@ -16,7 +16,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("holdfast-custody", &["holdfast-wire"]),
     ("holdfast-pkcs11", &["holdfast-wire", "holdfast-custody"]),
     ("holdfast-tpm", &["holdfast-wire", "holdfast-custody"]),
-    ("holdfastd", &["holdfast-wire", "holdfast-envelope", "holdfast-custody", "holdfast-pkcs11"]),
+    (
+        "holdfastd",
+        &["holdfast-wire", "holdfast-envelope", "holdfast-custody", "holdfast-pkcs11", "holdfast-tpm"],
+    ),
     ("holdfast-image", &["holdfast-wire", "holdfast-envelope"]),
     ("holdfast", &["holdfast-wire", "holdfast-envelope", "holdfast-image"]),
     ("hsm-sim", &[]),

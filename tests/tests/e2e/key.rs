@@ -67,7 +67,7 @@ fn what_cannot_be_made_is_one_line_that_quotes_no_pin() {
         ("pkcs11:token=prod;serial=0;object=a", "more of the token than is true"),
         ("pkcs11:token=prod;object=a?pin-value=4711", "ends up in logs"),
         ("kmip:server=kms-1;name=a", "this holdfastd was built without kmip"),
-        ("tpm:handle=0x81010002", "this holdfastd was built without tpm"),
+        ("tpm:file=/a.tss", "no [[token]] of the configuration matches"),
     ] {
         let said = must_fail(house.key_command_of("create", uri).args(["--algorithm", "rsa-3072"]));
         assert!(said.contains(says) && said.trim_end().lines().count() == 1, "{uri}: {said}");

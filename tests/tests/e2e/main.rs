@@ -23,4 +23,5 @@ mod reload;
 mod secrets;
 mod symmetric;
 mod tcp;
+mod tpm;
 mod unpadding;
