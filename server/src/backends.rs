@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdfast_custody::{Connect, Error, Keysmith, PinLatch};
 use holdfast_wire::{KeyUri, Scheme};
 
-use crate::config::{self, Way};
+use crate::config;
 
 /// The schemes this holdfastd can serve.
 pub fn built_in() -> Vec<Scheme> {
@@ -25,12 +25,12 @@ pub fn connector(token: &config::Token, state_dir: &Path) -> Arc<Connect> {
     let latch = PinLatch::new(state_dir, &token.uri.to_string());
     match &token.way {
         #[cfg(feature = "pkcs11")]
-        Way::Pkcs11 { module, pin, unpad } => {
+        config::Way::Pkcs11 { module, pin, unpad } => {
             let token = pkcs11(&token.uri, module, pin, latch).unpadding(unpad.clone());
             Arc::new(move || token.connect())
         }
         #[cfg(feature = "tpm")]
-        Way::Tpm { tcti } => {
+        config::Way::Tpm { tcti } => {
             let _ = latch;
             let token = tpm(tcti);
             Arc::new(move || token.as_ref().map_err(Clone::clone).and_then(holdfast_tpm::Token::connect))
@@ -49,9 +49,9 @@ pub fn keysmith(token: &config::Token, state_dir: &Path) -> Result<Box<dyn Keysm
     let latch = PinLatch::new(state_dir, &token.uri.to_string());
     match &token.way {
         #[cfg(feature = "pkcs11")]
-        Way::Pkcs11 { module, pin, .. } => pkcs11(&token.uri, module, pin, latch).keysmith(),
+        config::Way::Pkcs11 { module, pin, .. } => pkcs11(&token.uri, module, pin, latch).keysmith(),
         #[cfg(feature = "tpm")]
-        Way::Tpm { tcti } => {
+        config::Way::Tpm { tcti } => {
             let _ = latch;
             tpm(tcti)?.keysmith()
         }

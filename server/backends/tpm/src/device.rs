@@ -42,6 +42,9 @@ pub(crate) struct Device {
     primary: Option<TpmsContext>,
     /// What is in the TPM of ours now.
     inside: Vec<ObjectHandle>,
+    /// What tpm2-tss knows of persistent keys now. They stay in the TPM; what is known of them is asked anew
+    /// each time, because they can be replaced.
+    known: Vec<ObjectHandle>,
     spent: bool,
 }
 
@@ -54,7 +57,7 @@ impl Device {
         };
         let mut context = tcti.name().and_then(Context::new).map_err(unreachable)?;
         let about = about(&mut context).map_err(unreachable)?;
-        Ok(Device { context, about, primary: None, inside: Vec::new(), spent: false })
+        Ok(Device { context, about, primary: None, inside: Vec::new(), known: Vec::new(), spent: false })
     }
 
     pub(crate) fn about(&self) -> &About {
@@ -81,6 +84,9 @@ impl Device {
             if self.context.flush_context(handle).is_err() {
                 self.spent = true;
             }
+        }
+        for mut handle in self.known.drain(..) {
+            self.spent |= self.context.tr_close(&mut handle).is_err();
         }
         result
     }
@@ -114,6 +120,7 @@ impl Device {
         let object = PersistentTpmHandle::new(handle)
             .and_then(|handle| self.context.tr_from_tpm_public(TpmHandle::Persistent(handle)))
             .map_err(|error| failed(error, "reading a persistent key"))?;
+        self.known.push(object);
         Ok(Some(object.into()))
     }
 
