@@ -10,7 +10,7 @@
 //!                            key
 //! ```
 //!
-//! A key is a file that only its own TPM can load ([`file`]: TSS2 PRIVATE KEY, as tpm2-openssl has it), or a
+//! A key is a file that only its own TPM can load ([`mod@file`]: TSS2 PRIVATE KEY, as tpm2-openssl has it), or a
 //! persistent handle. A TPM holds three keys and three sessions at a time, for all programs together, so that
 //! nothing is left in it between two requests: keys wait outside as saved contexts, which only this TPM can
 //! read and only until it is reset.
