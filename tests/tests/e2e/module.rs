@@ -64,8 +64,9 @@ async fn a_logout_or_the_loss_of_all_sessions_costs_one_login_and_no_request() {
         let at = if kind == KeyKind::EcP256 { "C_DeriveKey" } else { "C_DecryptInit" };
         for (round, fault) in [Fault::LogsOut, Fault::ClosesSessions, Fault::LogsOut].into_iter().enumerate()
         {
+            // In a call that is alone: SoftHSM crashes when its sessions end under those that use them.
             module.order(&[Order::at(at, fault).times(1)]).unwrap();
-            all_answered(&house, &packet).await;
+            rpc::unwrap_key(&house.socket(), &packet).await.unwrap();
             all_answered(&house, &packet).await;
             assert_eq!(module.calls("C_Login").unwrap(), 2 + round, "{fault:?}, {kind:?}");
         }
