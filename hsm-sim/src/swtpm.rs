@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::home::{make_private, scratch_dir};
@@ -112,6 +113,16 @@ impl Swtpm {
         self.process.kill()?;
         self.process = run(&self.dir, self.port)?;
         Ok(())
+    }
+
+    /// Makes it hang: it takes commands and does not answer them.
+    pub fn hang(&self) -> Result<(), Error> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it answer again, what it was asked meanwhile included.
+    pub fn go_on(&self) -> Result<(), Error> {
+        self.process.signal(Signal::CONT)
     }
 
     fn scratch(start: impl FnOnce(&Path) -> Result<Swtpm, Error>) -> Result<Swtpm, Error> {

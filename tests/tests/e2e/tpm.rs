@@ -108,6 +108,30 @@ async fn a_tpm_that_dies_and_comes_back_needs_no_restart_of_the_daemon() {
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_hangs_holds_up_its_own_keys_alone() {
+    let swtpm = Swtpm::start().unwrap();
+    let house = House::new()
+        .key("images", KeyKind::EcP256)
+        .section(&format!("[[token]]\nuri = \"tpm:\"\ntcti = \"{}\"\ntimeout = \"1s\"", swtpm.tcti()));
+    let (house, _) = make(house, "sealed", &["--algorithm", "ecc-p256"]);
+    let daemon = house.start();
+    let optsdata = rpc::optsdata();
+    let sealed = rpc::wrap_key(&house.socket(), &["sealed"], optsdata.raw().expose()).await.unwrap();
+    let other = rpc::wrap_key(&house.socket(), &["images"], optsdata.raw().expose()).await.unwrap();
+    assert!(rpc::unwrap_key(&house.socket(), &sealed).await.is_ok());
+    swtpm.hang().unwrap();
+    let status = rpc::unwrap_key(&house.socket(), &sealed).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert!(rpc::unwrap_key(&house.socket(), &other).await.is_ok());
+    swtpm.go_on().unwrap();
+    eventually("the TPM serves again", async || rpc::unwrap_key(&house.socket(), &sealed).await.is_ok())
+        .await;
+    swtpm.hang().unwrap();
+    assert!(rpc::unwrap_key(&house.socket(), &sealed).await.is_err());
+    assert!(daemon.stop().success());
+}
+
 #[test]
 fn check_tells_what_a_key_is_bound_to() {
     let swtpm = Swtpm::start().unwrap();
