@@ -4,8 +4,8 @@
 //! says exactly what its token can do, so that a missing ability is declared and never skipped by accident.
 //!
 //! ```text
-//! let subject = Arc::new(Subject { connect, keys, missing, ambiguous });
-//! let trials = contract::cases(&subject).into_iter()
+//! fn subject() -> Arc<Subject> { /* made once, by the first case that runs */ }
+//! let trials = contract::cases(subject).into_iter()
 //!     .map(|case| Trial::test(case.name, move || Ok((case.run)())));
 //! ```
 
@@ -58,8 +58,8 @@ pub struct Case {
 
 type Promise = fn(&Subject);
 
-/// All promises, for this subject.
-pub fn cases(subject: &Arc<Subject>) -> Vec<Case> {
+/// All promises, for the subject that `subject` gives when a case runs: to name them costs no token.
+pub fn cases(subject: impl Fn() -> Arc<Subject> + Clone + Send + 'static) -> Vec<Case> {
     const ALL: &[(&str, Promise)] = &[
         ("it_describes_each_key_with_its_public_half", telling::describes),
         ("its_evidence_tells_where_a_key_came_from", telling::evidence),
@@ -79,7 +79,7 @@ pub fn cases(subject: &Arc<Subject>) -> Vec<Case> {
     ALL.iter()
         .map(|(name, promise)| {
             let subject = subject.clone();
-            Case { name, run: Box::new(move || promise(&subject)) }
+            Case { name, run: Box::new(move || promise(&subject())) }
         })
         .collect()
 }

@@ -35,7 +35,7 @@ fn the_fake_keeps_every_promise() {
         missing: uri("nothing").parse().unwrap(),
         ambiguous: Some(uri("twin").parse().unwrap()),
     });
-    for case in cases(&subject) {
+    for case in cases(move || subject.clone()) {
         (case.run)();
     }
 }

@@ -7,8 +7,8 @@ mod support;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_custody::KeyKind;
 use holdfast_custody::contract::{self, Subject, SubjectKey};
-use holdfast_custody::{Error, KeyKind};
 use holdfast_wire::{Curve, KeyUri, OaepHash, Operation, PublicKey};
 use libtest_mimic::{Arguments, Trial};
 use support::Scene;
@@ -17,24 +17,13 @@ use support::Scene;
 static SCENE: Mutex<Option<(Arc<Subject>, Scene)>> = Mutex::new(None);
 
 fn main() -> ExitCode {
-    // The suite's names, without a TPM: so `--list` and filters cost nothing.
-    let nobody = Subject {
-        connect: Arc::new(|| Err(Error::Internal("only here to be named".into()))),
-        keys: Vec::new(),
-        missing: "tpm:".parse().unwrap(),
-        ambiguous: None,
-    };
-    let trials = contract::cases(&Arc::new(nobody))
-        .into_iter()
-        .map(|case| {
-            let name = case.name;
-            Trial::test(name, move || {
-                let case = contract::cases(&subject()).into_iter().find(|case| case.name == name);
-                (case.expect("the same suite").run)();
-                Ok(())
-            })
+    let trial = |case: contract::Case| {
+        Trial::test(case.name, move || {
+            (case.run)();
+            Ok(())
         })
-        .collect();
+    };
+    let trials = contract::cases(subject).into_iter().map(trial).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     drop(SCENE.lock().map(|mut scene| scene.take()));
     conclusion.exit_code()

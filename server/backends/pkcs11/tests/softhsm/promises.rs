@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use holdfast_custody::Error;
 use holdfast_custody::contract::{self, Subject, SubjectKey};
 use holdfast_wire::{Curve, OaepHash, Operation};
 use hsm_sim::KeyKind;
@@ -11,25 +10,14 @@ use libtest_mimic::Trial;
 use crate::world::{key, vectors, world};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    // The suite's names, without making a single key: so `--list` and filters cost nothing.
-    let nobody = Subject {
-        connect: Arc::new(|| Err(Error::Internal("only here to be named".into()))),
-        keys: Vec::new(),
-        missing: "pkcs11:".parse().unwrap(),
-        ambiguous: None,
-    };
-    contract::cases(&Arc::new(nobody))
-        .into_iter()
-        .map(|case| {
-            let name = case.name;
-            Trial::test(format!("contract::{name}"), move || {
-                let cases = contract::cases(subject());
-                let case = cases.into_iter().find(|case| case.name == name);
-                (case.expect("the same suite").run)();
-                Ok(())
-            })
+    let cases = contract::cases(|| subject().clone()).into_iter();
+    let trial = |case: contract::Case| {
+        Trial::test(format!("contract::{}", case.name), move || {
+            (case.run)();
+            Ok(())
         })
-        .collect()
+    };
+    cases.map(trial).collect()
 }
 
 fn subject() -> &'static Arc<Subject> {
