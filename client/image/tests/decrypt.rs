@@ -5,11 +5,10 @@
 mod support;
 
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use holdfast_image::{Error, Event, Opener, Packet, Progress, Written, decrypt, inspect};
+use holdfast_image::{Error, Opener, Packet, Written, decrypt, inspect};
 use serde_json::{Value, json};
-use support::{Clear, INDEX, KEYS, Refuses, TestImage, TestLayout, files, oci, tar};
+use support::{Clear, INDEX, KEYS, Refuses, Stops, TestImage, TestLayout, files, oci, tar};
 use tempfile::tempdir;
 
 fn run(from: &std::path::Path, to: &std::path::Path) -> Result<Written, Error> {
@@ -184,21 +183,6 @@ fn an_empty_directory_becomes_a_layout_and_a_full_one_stays() {
     assert_eq!(files(&full).len(), 1);
 }
 
-/// Stops after the first block it is told of.
-struct Stops(AtomicUsize);
-
-impl Progress for Stops {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Read { .. } = event {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-}
-
 #[test]
 fn a_stop_in_the_middle_leaves_nothing() {
     let dir = tempdir().unwrap();
@@ -209,7 +193,7 @@ fn a_stop_in_the_middle_leaves_nothing() {
         &oci(&dir.path().join("opened"), None),
         None,
         &Clear,
-        &Stops(AtomicUsize::new(0)),
+        &Stops::default(),
     );
     let error = result.unwrap_err();
     assert!(error.is_cancelled());

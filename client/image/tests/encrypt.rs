@@ -9,12 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use holdfast_image::{
-    Digest, Error, Event, Packet, Progress, Selection, Wrapper, Written, decrypt, encrypt, inspect,
-};
+use holdfast_image::{Digest, Error, Packet, Selection, Wrapper, Written, decrypt, encrypt, inspect};
 use holdfast_wire::OptsData;
 use serde_json::{Value, json};
-use support::{Clear, KEYS, PUBOPTS, Refuses, TestImage, TestLayout, files, oci, tar};
+use support::{Clear, KEYS, PUBOPTS, Refuses, Stops, TestImage, TestLayout, files, oci, tar};
 use tempfile::tempdir;
 
 fn run(from: &Path, to: &Path, selection: &Selection) -> Result<Written, Error> {
@@ -287,28 +285,13 @@ fn the_source_is_no_target_but_its_layout_may_be() {
     assert!(!inspect(&oci(&plain, Some("v1"))).unwrap().manifests[0].layers[0].encrypted);
 }
 
-/// Stops at the first byte read.
-struct Stops(AtomicUsize);
-
-impl Progress for Stops {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Read { .. } = event {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-}
-
 #[test]
 fn a_stop_or_a_refusal_leaves_nothing() {
     let dir = tempdir().unwrap();
     TestImage::plain().write(&dir.path().join("plain"));
     let before = files(dir.path());
     let (from, to) = (oci(&dir.path().join("plain"), None), oci(&dir.path().join("sealed"), None));
-    let stops = Stops(AtomicUsize::new(0));
+    let stops = Stops::default();
     let error = encrypt(&from, &to, &Selection::default(), &Clear, None, &stops).unwrap_err();
     assert!(error.is_cancelled());
     let refuses = Refuses("not to these");

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_image::{Digest, Opener, Packet, Reference, Wrapper, cipher};
+use holdfast_image::{Digest, Event, Opener, Packet, Progress, Reference, Wrapper, cipher};
 use holdfast_wire::{OptsData, Secret};
 use serde_json::{Value, json};
 
@@ -20,6 +21,22 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const KEYS: &str = "org.opencontainers.image.enc.keys.jwe";
 pub const PUBOPTS: &str = "org.opencontainers.image.enc.pubopts";
+
+/// Stops the work after the first block it is told of.
+#[derive(Default)]
+pub struct Stops(pub AtomicUsize);
+
+impl Progress for Stops {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Read { .. } = event {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
 
 /// Opens packets that are optsdata in the clear.
 pub struct Clear;
