@@ -6,17 +6,20 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use holdfast_custody::{Requirement, Settings};
 use holdfast_wire::keyprovider::is_alias;
-use holdfast_wire::{Algorithm, KeyUri, Labels, Scheme};
+use holdfast_wire::{KeyUri, Labels};
 use toml::de::DeTable;
-
-use crate::backends;
 
 use super::reader::{At, Fault, Faults, Section};
 use super::{
     Action, Config, Key, Limits, Listen, Log, Rule, TcpListen, TlsFiles, Token, Way, Who, Wrap, duration,
 };
+
+mod key;
+mod token;
+
+use key::key;
+use token::{Declared, token};
 
 pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
     let faults = Faults::new(text);
@@ -59,12 +62,6 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
         }
         faults => Err(faults),
     }
-}
-
-/// A `[[token]]` as far as it could be read: what only follows from its faults is not told as well.
-struct Declared {
-    uri: Option<KeyUri>,
-    token: Option<Token>,
 }
 
 fn listen(root: &mut Section<'_, '_>) -> Listen {
@@ -213,194 +210,6 @@ fn wrap(root: &mut Section<'_, '_>, aliases: &BTreeSet<String>) -> Wrap {
     }
     section.finish();
     wrap
-}
-
-fn token(mut section: Section<'_, '_>) -> At<Declared> {
-    let span = section.span();
-    let uri = required_uri(&mut section, "[[token]]");
-    if let Some(uri) = uri.as_ref().filter(|uri| uri.value.names_key()) {
-        section.fault(
-            uri.span.clone(),
-            "the uri of a [[token]] names a key; keep only the part that says which token",
-        );
-    }
-    let is_tpm = uri.as_ref().is_some_and(|uri| uri.value.scheme() == Scheme::Tpm);
-    let way = if is_tpm { tpm(&mut section) } else { pkcs11(&mut section, uri.as_ref()) };
-    // A TPM's commands run one after the other, whatever is sent at once.
-    let workers = if is_tpm { 1 } else { section.number("workers", 1..64, 4) };
-    let queue = section.number("queue", 0..65536, 1024);
-    let timeout = timeout(&mut section, Duration::from_secs(5));
-    if let Some(uri) = &uri {
-        let scheme = uri.value.scheme();
-        let built_in = backends::built_in();
-        if !built_in.contains(&scheme) {
-            let names: Vec<&str> = built_in.into_iter().map(Scheme::name).collect();
-            section.fault(
-                uri.span.clone(),
-                format!("this holdfastd was built without {}; it has: {}", scheme.name(), names.join(", ")),
-            );
-        }
-    }
-    section.finish();
-    let pool = Settings { workers: workers as usize, queue: queue as usize, timeout };
-    let uri = uri.map(|at| at.value);
-    let token = uri.clone().zip(way).map(|(uri, way)| Token { uri, way, pool });
-    At { value: Declared { uri, token }, span }
-}
-
-/// `module` and `pin`.
-fn pkcs11(section: &mut Section<'_, '_>, uri: Option<&At<KeyUri>>) -> Option<Way> {
-    let (has_module, has_pin) = (section.has("module"), section.has("pin"));
-    let module = absolute_path(section, "module");
-    let pin = pin(section);
-    // What a token of a backend that is not here needs is not for us to say.
-    if uri.is_some_and(|uri| backends::built_in().contains(&uri.value.scheme())) {
-        let span = section.span();
-        if !has_module {
-            section.fault(span.clone(), "[[token]] needs module, the path of the token's PKCS#11 library");
-        }
-        if !has_pin {
-            section.fault(span, "[[token]] needs pin = { file = \"…\" } or { credential = \"…\" }");
-        }
-    }
-    Some(Way::Pkcs11 { module: module?, pin: pin?, unpad: Vec::new() })
-}
-
-/// `tcti`.
-fn tpm(section: &mut Section<'_, '_>) -> Option<Way> {
-    let Some(tcti) = section.string("tcti") else {
-        section
-            .fault(section.span(), "[[token]] needs tcti, the way to the TPM: tcti = \"device:/dev/tpmrm0\"");
-        return None;
-    };
-    if let Err(why) = backends::check_tcti(&tcti.value) {
-        section.fault(tcti.span, why);
-        return None;
-    }
-    Some(Way::Tpm { tcti: tcti.value })
-}
-
-/// `pin = { file = "…" }`, or a credential of the service manager (systemd.exec(5), LoadCredential=).
-fn pin(section: &mut Section<'_, '_>) -> Option<PathBuf> {
-    let mut pin = section.table(
-        "pin",
-        "pin",
-        "{ file = \"…\" } or { credential = \"…\" }; a PIN itself does not stand in this file",
-    )?;
-    let file = pin.string("file");
-    let credential = pin.string("credential");
-    let chosen = match (file, credential) {
-        (Some(file), None) => absolute(&mut pin, "file", file),
-        (None, Some(credential)) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            _ if credential.value.contains('/') || credential.value.starts_with('.') => {
-                pin.fault(credential.span, "credential is the name of a systemd credential, not a path");
-                None
-            }
-            Some(dir) => Some(PathBuf::from(dir).join(credential.value)),
-            None => {
-                pin.fault(
-                    credential.span,
-                    "credential needs $CREDENTIALS_DIRECTORY, which systemd sets: add LoadCredential= to the unit, or use file",
-                );
-                None
-            }
-        },
-        _ => {
-            pin.fault(pin.span(), "pin is either { file = \"…\" } or { credential = \"…\" }");
-            None
-        }
-    };
-    pin.finish();
-    chosen
-}
-
-fn key(
-    mut section: Section<'_, '_>,
-    tokens: &[At<Declared>],
-    aliases: &mut BTreeSet<String>,
-) -> Option<At<Key>> {
-    let span = section.span();
-    let alias = required_alias(&mut section);
-    aliases.extend(alias.clone());
-    let uri = required_uri(&mut section, "[[key]]");
-    let kid = section.string("kid").and_then(|kid| {
-        if is_alias(&kid.value) {
-            return Some(kid.value);
-        }
-        section.fault(kid.span, "kid has 1 to 64 letters, digits, '.', '_' or '-'");
-        None
-    });
-    let algorithms = section.strings("algorithms").map(|list| {
-        if list.value.is_empty() {
-            section.fault(list.span, "algorithms is empty: leave it out to allow all that the token can do");
-        }
-        let mut read = Vec::new();
-        for name in list.value {
-            match name.value.parse::<Algorithm>() {
-                Ok(algorithm) => read.push(algorithm),
-                Err(error) => section.fault(name.span, format!("{:?} is {error}", name.value)),
-            }
-        }
-        read
-    });
-    let oaep_sha256_in_daemon = section.boolean("oaep_sha256_in_daemon", false);
-    if oaep_sha256_in_daemon
-        && !algorithms.as_ref().is_some_and(|listed| listed.contains(&Algorithm::RsaOaep256))
-    {
-        section.fault(
-            section.span(),
-            "oaep_sha256_in_daemon = true needs algorithms to list RSA-OAEP-256, and nothing that the key need not do",
-        );
-    }
-    let wraps = section.boolean("wraps", true);
-    let allow_extractable = section.boolean("allow_extractable", false);
-    let token = uri.as_ref().and_then(|uri| token_of(&section, uri, tokens));
-    if let Some(uri) = uri.as_ref().filter(|uri| uri.value.names_key())
-        && let Err(why) = backends::check_key(&uri.value)
-    {
-        section.fault(uri.span.clone(), why);
-    }
-    section.finish();
-    let key = Key {
-        alias: alias?,
-        uri: uri?.value,
-        token: token?,
-        kid,
-        algorithms,
-        oaep_sha256_in_daemon,
-        wraps,
-        requirement: Requirement { allow_extractable },
-    };
-    Some(At { value: key, span })
-}
-
-fn token_of(section: &Section<'_, '_>, uri: &At<KeyUri>, tokens: &[At<Declared>]) -> Option<usize> {
-    if !uri.value.names_key() {
-        section.fault(uri.span.clone(), "the uri of a [[key]] must say which key: add object= or id=");
-        return None;
-    }
-    let mut on = tokens
-        .iter()
-        .enumerate()
-        .filter(|(_, token)| token.value.uri.as_ref().is_some_and(|token| token.is_token_of(&uri.value)));
-    match (on.next(), on.next()) {
-        (Some((index, _)), None) => Some(index),
-        (None, _) if tokens.iter().any(|token| token.value.uri.is_none()) => None,
-        (None, _) => {
-            section.fault(
-                uri.span.clone(),
-                "no [[token]] matches this key's uri; their attributes must be equal",
-            );
-            None
-        }
-        (Some(_), Some(_)) => {
-            section.fault(
-                uri.span.clone(),
-                "more than one [[token]] matches this key's uri; say more of the token in it",
-            );
-            None
-        }
-    }
 }
 
 fn rule(mut section: Section<'_, '_>, aliases: &BTreeSet<String>) -> Option<Rule> {
