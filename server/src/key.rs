@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use aws_lc_rs::rand;
-use holdfast_custody::{KeyKind, Keysmith, Made, PcrSelection};
+use holdfast_custody::{Binding, KeyKind, Keysmith, Made};
 use holdfast_wire::keyprovider::is_alias;
 use holdfast_wire::{KeyUri, PublicKey};
 
@@ -18,17 +18,12 @@ use crate::keyring::type_name;
 
 mod file;
 
-/// Makes a key inside the token that `uri` names; with `pcrs`, for use only while they stay as they are now.
-pub fn create(
-    config: &Config,
-    uri: &KeyUri,
-    kind: KeyKind,
-    pcrs: Option<&PcrSelection>,
-) -> Result<Made, String> {
+/// Makes a key inside the token that `uri` names; for use only in the state that it is bound `to`.
+pub fn create(config: &Config, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>) -> Result<Made, String> {
     let mut smith = keysmith(config, uri)?;
-    let made = match pcrs {
+    let made = match to {
         None => smith.create(uri, kind),
-        Some(pcrs) => smith.create_bound(uri, kind, pcrs),
+        Some(to) => smith.create_bound(uri, kind, to),
     };
     made.map_err(|error| format!("{uri}: {error}"))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use holdfast_custody::{KeyKind, Made, PcrSelection};
+use holdfast_custody::{Binding, KeyKind, Made, PcrSelection};
 use holdfast_wire::KeyUri;
 use holdfastd::config::{self, Config};
 use holdfastd::daemon::Stopped;
@@ -106,7 +106,8 @@ fn main() -> ExitCode {
         Some(Command::Run { file }) => run(&file.config),
         Some(Command::Check { file, tokens }) => run_check(&file.config, tokens),
         Some(Command::Key(KeyCommand::Create { new, algorithm, pcrs })) => {
-            make_key(&new, |config, uri| key::create(config, uri, algorithm, pcrs.as_ref()))
+            let to = pcrs.map(Binding::Current);
+            make_key(&new, |config, uri| key::create(config, uri, algorithm, to.as_ref()))
                 .and_then(|made| tell(&new, &made))
         }
         Some(Command::Key(KeyCommand::Import { new, from })) => {

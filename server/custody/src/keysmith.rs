@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use holdfast_wire::{Curve, KeyUri, PublicKey, Secret};
 
-use crate::{Error, KeyInfo, PcrSelection};
+use crate::{Binding, Error, KeyInfo};
 
 /// One authenticated connection that may write to a token. Nobody waits behind it: it may block.
 pub trait Keysmith {
@@ -20,10 +20,10 @@ pub trait Keysmith {
     /// [`Custodian::seal`]: crate::Custodian::seal
     fn create(&mut self, uri: &KeyUri, kind: KeyKind) -> Result<Made, Error>;
 
-    /// As [`Keysmith::create`], a key that its token uses only while the named PCRs of the machine have the
-    /// values that they have now. TPMs alone have PCRs.
-    fn create_bound(&mut self, uri: &KeyUri, kind: KeyKind, pcrs: &PcrSelection) -> Result<Made, Error> {
-        let _ = (uri, kind, pcrs);
+    /// As [`Keysmith::create`], a key that its token uses only while the machine is in a certain state. TPMs
+    /// alone know that.
+    fn create_bound(&mut self, uri: &KeyUri, kind: KeyKind, to: &Binding) -> Result<Made, Error> {
+        let _ = (uri, kind, to);
         Err(Error::Unsupported("binding to PCR values"))
     }
 

@@ -28,5 +28,5 @@ pub use custody::{Custody, Requirement};
 pub use error::Error;
 pub use keysmith::{KeyKind, Keysmith, Made, PrivateKey, RsaPrivateKey};
 pub use latch::PinLatch;
-pub use pcr::{PcrBank, PcrSelection};
+pub use pcr::{Binding, PcrBank, PcrSelection, PcrValues};
 pub use pool::{Connect, Pool, Settings, Usage, Workers};

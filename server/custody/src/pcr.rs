@@ -1,6 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+
+use holdfast_wire::PublicKey;
 
 /// The PCRs of a TPM that a key is bound to, of one bank: `sha256:7+11`, as tpm2-tools write it but for
 /// their comma.
@@ -17,6 +19,53 @@ pub enum PcrBank {
     Sha256,
     /// SHA-384
     Sha384,
+}
+
+/// What the use of a new key is bound to, beside its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Binding {
+    /// The values that these PCRs have when the key is made.
+    Current(PcrSelection),
+    /// These values.
+    Exact(PcrValues),
+    /// Whatever values the holder of this key's private half signs, now or later.
+    Signed(PublicKey),
+}
+
+/// PCRs of one bank with a value for each: `sha256:7=65ca…+11=0000…`, each value in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PcrValues {
+    bank: PcrBank,
+    values: BTreeMap<u8, Vec<u8>>,
+}
+
+impl PcrValues {
+    /// At least one PCR, none above [`PcrSelection::LAST`], each value as long as the bank's digests.
+    pub fn new(bank: PcrBank, values: BTreeMap<u8, Vec<u8>>) -> Option<PcrValues> {
+        PcrSelection::new(bank, values.keys().copied().collect())?;
+        values.values().all(|value| value.len() == bank.digest_len()).then_some(PcrValues { bank, values })
+    }
+
+    /// The bank.
+    pub fn bank(&self) -> PcrBank {
+        self.bank
+    }
+
+    /// Which PCRs.
+    pub fn selection(&self) -> PcrSelection {
+        PcrSelection { bank: self.bank, numbers: self.values.keys().copied().collect() }
+    }
+
+    /// PCRs and their values, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.values.iter().map(|(number, value)| (*number, value.as_slice()))
+    }
+
+    /// The value of one PCR.
+    pub fn get(&self, number: u8) -> Option<&[u8]> {
+        self.values.get(&number).map(Vec::as_slice)
+    }
 }
 
 impl PcrSelection {
@@ -50,6 +99,18 @@ impl PcrBank {
             PcrBank::Sha384 => "sha384",
         }
     }
+
+    /// Bytes of a value.
+    pub fn digest_len(self) -> usize {
+        match self {
+            PcrBank::Sha256 => 32,
+            PcrBank::Sha384 => 48,
+        }
+    }
+
+    fn named(name: &str) -> Option<PcrBank> {
+        PcrBank::ALL.into_iter().find(|known| known.name() == name)
+    }
 }
 
 impl FromStr for PcrSelection {
@@ -58,11 +119,10 @@ impl FromStr for PcrSelection {
     fn from_str(text: &str) -> Result<PcrSelection, String> {
         let wrong = || "PCRs are a bank, sha256 or sha384, and numbers from 0 to 23: sha256:7+11".to_owned();
         let (bank, list) = text.split_once(':').ok_or_else(wrong)?;
-        let bank = PcrBank::ALL.into_iter().find(|known| known.name() == bank).ok_or_else(wrong)?;
+        let bank = PcrBank::named(bank).ok_or_else(wrong)?;
         let mut numbers = BTreeSet::new();
         for number in list.split('+') {
-            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-            let number = number.parse().ok().filter(|_| digits).ok_or_else(wrong)?;
+            let number = decimal(number).ok_or_else(wrong)?;
             if !numbers.insert(number) {
                 return Err(format!("PCR {number} stands twice"));
             }
@@ -81,9 +141,80 @@ impl fmt::Display for PcrSelection {
     }
 }
 
+impl FromStr for PcrValues {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PcrValues, String> {
+        let wrong = || {
+            "PCR values are a bank and, for each PCR, its number and its whole value in hexadecimal digits: sha256:7=65ca…+11=0000…".to_owned()
+        };
+        let (bank, list) = text.split_once(':').ok_or_else(wrong)?;
+        let bank = PcrBank::named(bank).ok_or_else(wrong)?;
+        let mut values = BTreeMap::new();
+        for one in list.split('+') {
+            let (number, value) = one.split_once('=').ok_or_else(wrong)?;
+            let number = decimal(number).ok_or_else(wrong)?;
+            if values.insert(number, unhex(value).ok_or_else(wrong)?).is_some() {
+                return Err(format!("PCR {number} stands twice"));
+            }
+        }
+        PcrValues::new(bank, values).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for PcrValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.bank.name())?;
+        for (index, (number, value)) in self.iter().enumerate() {
+            write!(f, "{}{number}=", if index > 0 { "+" } else { "" })?;
+            value.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Digits alone: `parse` would take a sign.
+fn decimal(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() % 2 != 0 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_written_in_order_and_read_back() {
+        let text = format!("sha256:7={}+11={}", "65".repeat(32), "0a".repeat(32));
+        let values: PcrValues = text.parse().unwrap();
+        assert_eq!(values.to_string(), text);
+        assert_eq!(values.selection().to_string(), "sha256:7+11");
+        assert_eq!(values.get(11), Some([10u8; 32].as_slice()));
+    }
+
+    #[test]
+    fn values_that_no_bank_has_are_refused() {
+        let full = "00".repeat(32);
+        for text in [
+            "sha256:7".to_owned(),
+            "sha256:7=".to_owned(),
+            format!("sha384:7={full}"),
+            format!("sha256:7={full}0"),
+            format!("sha256:24={full}"),
+            format!("sha256:7={}+", full),
+            format!("sha256:7=+{}", &full[1..]),
+            format!("sha256:7=é{}", &full[2..]),
+        ] {
+            assert!(text.parse::<PcrValues>().unwrap_err().contains("hexadecimal"), "{text}");
+        }
+        assert!(format!("sha256:7={full}+7={full}").parse::<PcrValues>().unwrap_err().contains("twice"));
+    }
 
     #[test]
     fn a_selection_is_written_in_order_and_reads_back() {

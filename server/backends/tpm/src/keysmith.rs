@@ -3,11 +3,12 @@
 //! The key's file appears whole or not at all, is for its owner alone, and never takes the place of another:
 //! what it replaced would be lost for good.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_custody::{
-    Custodian as _, Error, KeyKind, Keysmith, Made, PcrSelection, PrivateKey, Requirement,
+    Binding, Custodian as _, Error, KeyKind, Keysmith, Made, PcrSelection, PcrValues, PrivateKey, Requirement,
 };
 use holdfast_wire::KeyUri;
 use tss_esapi::constants::SessionType;
@@ -32,10 +33,15 @@ impl Smith {
         Smith(connection)
     }
 
-    fn make(&mut self, uri: &KeyUri, kind: KeyKind, pcrs: Option<&PcrSelection>) -> Result<Made, Error> {
+    fn make(&mut self, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>) -> Result<Made, Error> {
         let path = free_path(uri)?;
         let file = self.0.turn(|device| {
-            let policy = pcrs.map(|pcrs| current(device, pcrs)).transpose()?;
+            let policy = match to {
+                None => None,
+                Some(Binding::Current(pcrs)) => Some(PcrPolicy::new(&current(device, pcrs)?)),
+                Some(Binding::Exact(values)) => Some(PcrPolicy::new(values)),
+                Some(_) => return Err(Error::Unsupported("binding to signed policies")),
+            };
             new_key(device, kind, policy)
         })?;
         write(&path, &file)?;
@@ -58,8 +64,8 @@ impl Keysmith for Smith {
         self.make(uri, kind, None)
     }
 
-    fn create_bound(&mut self, uri: &KeyUri, kind: KeyKind, pcrs: &PcrSelection) -> Result<Made, Error> {
-        self.make(uri, kind, Some(pcrs))
+    fn create_bound(&mut self, uri: &KeyUri, kind: KeyKind, to: &Binding) -> Result<Made, Error> {
+        self.make(uri, kind, Some(to))
     }
 
     fn import(&mut self, _: &KeyUri, _: &PrivateKey) -> Result<Made, Error> {
@@ -83,12 +89,12 @@ fn free_path(uri: &KeyUri) -> Result<PathBuf, Error> {
     }
 }
 
-/// The policy that the PCRs' values of this moment meet.
-fn current(device: &mut Device, pcrs: &PcrSelection) -> Result<PcrPolicy, Error> {
+/// The PCRs' values of this moment.
+fn current(device: &mut Device, pcrs: &PcrSelection) -> Result<PcrValues, Error> {
     const READING: &str = "reading PCRs";
     // A TPM gives at most eight values at a time.
     const AT_ONCE: usize = 8;
-    let mut values = Vec::new();
+    let mut values = BTreeMap::new();
     let numbers: Vec<u8> = pcrs.numbers().collect();
     for some in numbers.chunks(AT_ONCE) {
         let part = PcrSelection::new(pcrs.bank(), some.iter().copied().collect())
@@ -100,9 +106,10 @@ fn current(device: &mut Device, pcrs: &PcrSelection) -> Result<PcrPolicy, Error>
                 "the TPM has no PCRs {pcrs}; tpm2_getcap pcrs shows the banks that it has"
             )));
         }
-        values.extend(read.value().iter().map(|value| value.value().to_vec()));
+        values.extend(some.iter().copied().zip(read.value().iter().map(|value| value.value().to_vec())));
     }
-    Ok(PcrPolicy::new(pcrs.clone(), values.iter().map(Vec::as_slice)))
+    PcrValues::new(pcrs.bank(), values)
+        .ok_or_else(|| Error::Internal("the TPM gave PCR values of another length than their bank's".into()))
 }
 
 fn new_key(device: &mut Device, kind: KeyKind, policy: Option<PcrPolicy>) -> Result<KeyFile, Error> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest;
-use holdfast_custody::{Error, PcrBank, PcrSelection};
+use holdfast_custody::{Error, PcrBank, PcrSelection, PcrValues};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::structures::{PcrSelectSize, PcrSelectionList, PcrSlot};
 
@@ -30,11 +30,10 @@ impl PcrPolicy {
     /// Every TPM writes three bytes of selection for its 24 PCRs.
     const SELECT_LEN: u8 = 3;
 
-    /// `values`: those of the PCRs, in their order.
-    pub(crate) fn new<'a>(pcrs: PcrSelection, values: impl Iterator<Item = &'a [u8]>) -> PcrPolicy {
+    pub(crate) fn new(values: &PcrValues) -> PcrPolicy {
         let mut hash = digest::Context::new(&digest::SHA256);
-        values.for_each(|value| hash.update(value));
-        PcrPolicy { pcrs, select_len: PcrPolicy::SELECT_LEN, values: sha256(hash) }
+        values.iter().for_each(|(_, value)| hash.update(value));
+        PcrPolicy { pcrs: values.selection(), select_len: PcrPolicy::SELECT_LEN, values: sha256(hash) }
     }
 
     /// From a key's file. Other policies than this one are not used.
@@ -144,7 +143,8 @@ mod tests {
     use super::*;
 
     fn policy() -> PcrPolicy {
-        PcrPolicy::new("sha256:7+11".parse().unwrap(), [[0u8; 32].as_slice(), &[0; 32]].into_iter())
+        let zeros = "00".repeat(32);
+        PcrPolicy::new(&format!("sha256:7={zeros}+11={zeros}").parse().unwrap())
     }
 
     #[test]

@@ -7,8 +7,8 @@ mod support;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holdfast_custody::KeyKind;
 use holdfast_custody::contract::{self, Subject, SubjectKey};
+use holdfast_custody::{Binding, KeyKind};
 use holdfast_wire::{Curve, KeyUri, OaepHash, Operation, PublicKey};
 use libtest_mimic::{Arguments, Trial};
 use support::Scene;
@@ -50,7 +50,7 @@ fn make() -> (Arc<Subject>, Scene) {
         smith.create(&scene.uri(name), kind).unwrap();
         keys.push(key(kind, &oaep, scene.uri(name), Some(scene.public(name))));
     }
-    let pcrs = "sha256:7+11".parse().unwrap();
+    let pcrs = Binding::Current("sha256:7+11".parse().unwrap());
     for (name, kind) in [("bound-rsa", KeyKind::Rsa(2048)), ("bound-ec", KeyKind::Ec(Curve::P256))] {
         // tpm2-openssl reads no file with a policy.
         let made = smith.create_bound(&scene.uri(name), kind, &pcrs).unwrap();

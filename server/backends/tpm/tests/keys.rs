@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use holdfast_custody::{Custodian, Error, KeyKind};
+use holdfast_custody::{Binding, Custodian, Error, KeyKind};
 use holdfast_wire::{Curve, KeyUri, OaepHash, PublicKey, Sealed, Secret};
 use support::{Scene, run};
 
@@ -19,7 +19,7 @@ fn create(scene: &Scene, name: &str, kind: KeyKind) -> PublicKey {
 }
 
 fn bind(scene: &Scene, name: &str, kind: KeyKind, pcrs: &str) -> PublicKey {
-    let pcrs = pcrs.parse().unwrap();
+    let pcrs = Binding::Current(pcrs.parse().unwrap());
     scene.token.keysmith().unwrap().create_bound(&scene.uri(name), kind, &pcrs).unwrap().info.public.unwrap()
 }
 
