@@ -16,6 +16,10 @@ pub trait Custodian {
     /// Would the token answer? Cheap, touches no key.
     fn probe(&mut self) -> Result<Health, Error>;
 
+    /// Nothing was asked for some seconds: puts away what others may need, such as a TPM's few slots. What comes
+    /// next finds everything as before, if a little later.
+    fn rest(&mut self) {}
+
     /// Seals `secret`, 16 to 64 bytes, inside the token, so that [`Custodian::open`] opens it; never twice
     /// with the same iv. Symmetric keys only, which are those with [`Operation::AesGcm`]: to RSA and EC
     /// keys one seals offline, by their public half.

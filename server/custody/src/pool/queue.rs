@@ -18,6 +18,15 @@ struct State<J> {
     workers: usize,
 }
 
+/// What a worker that asked for a job gets.
+pub(super) enum Next<J> {
+    Job(J),
+    /// There was nothing to do for as long as it would wait.
+    Nothing,
+    /// The queue is closed and empty.
+    Closed,
+}
+
 impl<J> Queue<J> {
     pub(super) fn new(workers: usize) -> Self {
         let state = State { jobs: VecDeque::new(), closed: false, workers };
@@ -34,17 +43,20 @@ impl<J> Queue<J> {
         }
     }
 
-    /// The next job; `None` when the queue is closed and empty.
-    pub(super) fn pop(&self) -> Option<J> {
-        let mut state = self.state();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                return Some(job);
+    /// The next job, waited for no longer than `patience` where there is one.
+    pub(super) fn pop(&self, patience: Option<Duration>) -> Next<J> {
+        let nothing = |state: &mut State<J>| state.jobs.is_empty() && !state.closed;
+        let mut state = match patience {
+            Some(patience) => {
+                let waited = self.pushed.wait_timeout_while(self.state(), patience, nothing);
+                waited.unwrap_or_else(PoisonError::into_inner).0
             }
-            if state.closed {
-                return None;
-            }
-            state = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            None => self.pushed.wait_while(self.state(), nothing).unwrap_or_else(PoisonError::into_inner),
+        };
+        match state.jobs.pop_front() {
+            Some(job) => Next::Job(job),
+            None if state.closed => Next::Closed,
+            None => Next::Nothing,
         }
     }
 

@@ -147,6 +147,17 @@ async fn a_token_that_is_down_is_not_stormed_with_connections() {
 }
 
 #[tokio::test]
+async fn a_connection_without_work_is_told_once_and_serves_on() {
+    let token = FakeToken::new();
+    let pool = pool(&token, 1, 1);
+    pool.probe(soon()).await.unwrap();
+    until_called(&token, "rest", 1).await;
+    pool.probe(soon()).await.unwrap();
+    until_called(&token, "rest", 2).await;
+    assert_eq!((token.calls("connect"), token.calls("probe")), (1, 2));
+}
+
+#[tokio::test]
 async fn a_panic_in_a_backend_costs_one_answer() {
     let token = FakeToken::new();
     let pool = pool(&token, 1, 1);

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use holdfast_wire::KeyUri;
 
 use super::Connect;
-use super::queue::Queue;
+use super::queue::{Next, Queue};
 use crate::{Custodian, Error, KeyInfo, Requirement};
 
 /// First wait after a failed connection, doubled up to the last: a token that is down is not stormed
 /// with logins by every request.
 pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// How long a worker has nothing to do before its connection is told so.
+const IDLE: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(5) };
 
 /// Something to do on a connection.
 pub(super) struct Job {
@@ -116,10 +119,28 @@ impl Worker {
 
     /// Until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        while let Some(job) = self.queue.pop() {
-            if Instant::now() < job.deadline {
-                (job.run)(&mut self);
+        let mut patience = Some(IDLE);
+        loop {
+            match self.queue.pop(patience) {
+                Next::Job(job) => {
+                    if Instant::now() < job.deadline {
+                        (job.run)(&mut self);
+                    }
+                    patience = Some(IDLE);
+                }
+                Next::Nothing => {
+                    self.rest();
+                    patience = None;
+                }
+                Next::Closed => return,
             }
+        }
+    }
+
+    fn rest(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if catch_unwind(AssertUnwindSafe(|| live.custodian.rest())).is_err() {
+            self.live = None;
         }
     }
 
