@@ -28,13 +28,16 @@ mod device;
 mod errors;
 mod evidence;
 pub mod file;
+mod hex;
 mod keysmith;
 mod policy;
+mod policy_key;
 mod source;
 mod tcti;
 mod template;
 mod token;
 
+pub use policy_key::{POLICY_AUTHORIZE, PolicyKey};
 pub use source::check_uri;
 pub use tcti::Tcti;
 pub use token::Token;
