@@ -32,12 +32,14 @@ mod hex;
 mod keysmith;
 mod policy;
 mod policy_key;
+pub mod signatures;
 mod source;
 mod tcti;
 mod template;
 mod token;
 
 pub use policy_key::{POLICY_AUTHORIZE, PolicyKey};
+pub use signatures::{SignedPolicies, SignedPolicy};
 pub use source::check_uri;
 pub use tcti::Tcti;
 pub use token::Token;

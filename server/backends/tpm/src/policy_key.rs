@@ -9,8 +9,8 @@
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, VerificationAlgorithm,
 };
 use der::Encode as _;
 use der::asn1::UintRef;
@@ -57,7 +57,7 @@ impl PolicyKey {
             ));
         }
         let key = PolicyKey { public };
-        match key.parsed() {
+        match key.parsed(Hash::Sha256) {
             Some(_) => Ok(key),
             None => {
                 Err("a public key that cannot be one: its point is not on its curve, or its modulus is none"
@@ -131,7 +131,13 @@ impl PolicyKey {
     /// Whether this key has signed the policy with the digest: RSASSA-PKCS1-v1_5 or ECDSA in DER, either with
     /// SHA-256, over the digest and an empty policyRef.
     pub fn verify(&self, policy: &[u8; 32], signature: &[u8]) -> bool {
-        self.parsed().is_some_and(|key| key.verify_sig(policy, signature).is_ok())
+        self.parsed(Hash::Sha256).is_some_and(|key| key.verify_sig(policy, signature).is_ok())
+    }
+
+    /// Whether this key has signed the policy with SHA-384. No TPM takes that: the hash is that of the signer's
+    /// Name (TPM 2.0 Library Part 3, section 23.16).
+    pub(crate) fn verify_sha384(&self, policy: &[u8; 32], signature: &[u8]) -> bool {
+        self.parsed(Hash::Sha384).is_some_and(|key| key.verify_sig(policy, signature).is_ok())
     }
 
     /// What a key file says of the command (draft-bottomley-tpm2-keys, "PolicyCommand Exceptions"): TPM2B_PUBLIC of
@@ -164,11 +170,15 @@ impl PolicyKey {
         PolicyKey::new(public).ok().filter(|key| key.command_parameters() == parameters)
     }
 
-    fn parsed(&self) -> Option<ParsedPublicKey> {
-        let algorithm: &'static dyn VerificationAlgorithm = match &self.public {
-            PublicKey::Rsa(_) => &RSA_PKCS1_2048_8192_SHA256,
-            PublicKey::Ec(key) if key.curve == Curve::P256 => &ECDSA_P256_SHA256_ASN1,
-            _ => &ECDSA_P384_SHA256_ASN1,
+    fn parsed(&self, hash: Hash) -> Option<ParsedPublicKey> {
+        let p256 = matches!(&self.public, PublicKey::Ec(key) if key.curve == Curve::P256);
+        let algorithm: &'static dyn VerificationAlgorithm = match (&self.public, hash) {
+            (PublicKey::Rsa(_), Hash::Sha256) => &RSA_PKCS1_2048_8192_SHA256,
+            (PublicKey::Rsa(_), Hash::Sha384) => &RSA_PKCS1_2048_8192_SHA384,
+            (_, Hash::Sha256) if p256 => &ECDSA_P256_SHA256_ASN1,
+            (_, Hash::Sha384) if p256 => &ECDSA_P256_SHA384_ASN1,
+            (_, Hash::Sha256) => &ECDSA_P384_SHA256_ASN1,
+            (_, Hash::Sha384) => &ECDSA_P384_SHA384_ASN1,
         };
         ParsedPublicKey::new(algorithm, self.bits()).ok()
     }
@@ -181,6 +191,13 @@ impl PolicyKey {
             _ => Vec::new(),
         }
     }
+}
+
+/// What a signature is over.
+#[derive(Clone, Copy)]
+enum Hash {
+    Sha256,
+    Sha384,
 }
 
 impl std::fmt::Display for PolicyKey {
