@@ -14,6 +14,7 @@
 
 mod error;
 mod faulty;
+mod firmware;
 mod home;
 mod key_kind;
 mod key_spec;
@@ -27,6 +28,7 @@ mod swtpm;
 
 pub use error::Error;
 pub use faulty::{Fault, FaultyModule, Order};
+pub use firmware::Firmware;
 pub use home::Home;
 pub use key_kind::KeyKind;
 pub use key_spec::KeySpec;

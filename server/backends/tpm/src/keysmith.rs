@@ -3,13 +3,10 @@
 //! The key's file appears whole or not at all, is for its owner alone, and never takes the place of another:
 //! what it replaced would be lost for good.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use holdfast_custody::{
-    Binding, Custodian as _, Error, KeyKind, Keysmith, Made, PcrSelection, PcrValues, PrivateKey, Requirement,
-};
+use holdfast_custody::{Binding, Custodian as _, Error, KeyKind, Keysmith, Made, PrivateKey, Requirement};
 use holdfast_wire::KeyUri;
 use tss_esapi::constants::SessionType;
 use tss_esapi::structures::{Digest, PublicBuffer};
@@ -19,7 +16,8 @@ use crate::connection::Connection;
 use crate::device::Device;
 use crate::errors::failed;
 use crate::file::KeyFile;
-use crate::policy::{self, PcrPolicy};
+use crate::pcrs;
+use crate::policy::PcrPolicy;
 use crate::source::Source;
 use crate::template;
 
@@ -38,7 +36,7 @@ impl Smith {
         let file = self.0.turn(|device| {
             let policy = match to {
                 None => None,
-                Some(Binding::Current(pcrs)) => Some(PcrPolicy::new(&current(device, pcrs)?)),
+                Some(Binding::Current(pcrs)) => Some(PcrPolicy::new(&pcrs::current(device, pcrs)?)),
                 Some(Binding::Exact(values)) => Some(PcrPolicy::new(values)),
                 Some(_) => return Err(Error::Unsupported("binding to signed policies")),
             };
@@ -87,29 +85,6 @@ fn free_path(uri: &KeyUri) -> Result<PathBuf, Error> {
         Ok(_) => Err(taken()),
         Err(error) => Err(Error::KeyUnfit(format!("the key's file cannot be made: {error}"))),
     }
-}
-
-/// The PCRs' values of this moment.
-fn current(device: &mut Device, pcrs: &PcrSelection) -> Result<PcrValues, Error> {
-    const READING: &str = "reading PCRs";
-    // A TPM gives at most eight values at a time.
-    const AT_ONCE: usize = 8;
-    let mut values = BTreeMap::new();
-    let numbers: Vec<u8> = pcrs.numbers().collect();
-    for some in numbers.chunks(AT_ONCE) {
-        let part = PcrSelection::new(pcrs.bank(), some.iter().copied().collect())
-            .ok_or_else(|| Error::Internal("an empty selection of PCRs".into()))?;
-        let selection = policy::new_selection(&part).map_err(|error| failed(error, READING))?;
-        let (_, _, read) = device.context().pcr_read(selection).map_err(|error| failed(error, READING))?;
-        if read.len() != some.len() {
-            return Err(Error::KeyUnfit(format!(
-                "the TPM has no PCRs {pcrs}; tpm2_getcap pcrs shows the banks that it has"
-            )));
-        }
-        values.extend(some.iter().copied().zip(read.value().iter().map(|value| value.value().to_vec())));
-    }
-    PcrValues::new(pcrs.bank(), values)
-        .ok_or_else(|| Error::Internal("the TPM gave PCR values of another length than their bank's".into()))
 }
 
 fn new_key(device: &mut Device, kind: KeyKind, policy: Option<PcrPolicy>) -> Result<KeyFile, Error> {

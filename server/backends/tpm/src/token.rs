@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use holdfast_custody::{Custodian, Error, Keysmith};
+use holdfast_custody::{Custodian, Error, Keysmith, PcrSelection, PcrValues};
 
 use crate::Tcti;
 use crate::connection::Connection;
 use crate::desk::Desk;
 use crate::keysmith::Smith;
+use crate::pcrs;
 
 /// The way to one TPM.
 #[derive(Debug, Clone)]
@@ -30,6 +31,11 @@ impl Token {
     /// A connection that makes keys.
     pub fn keysmith(&self) -> Result<Box<dyn Keysmith>, Error> {
         Ok(Box::new(Smith::new(self.open()?)))
+    }
+
+    /// The values that PCRs have now.
+    pub fn pcr_values(&self, pcrs: &PcrSelection) -> Result<PcrValues, Error> {
+        self.open()?.turn(|device| pcrs::current(device, pcrs))
     }
 
     fn open(&self) -> Result<Connection, Error> {
