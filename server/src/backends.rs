@@ -30,9 +30,9 @@ pub fn connector(token: &config::Token, state_dir: &Path) -> Arc<Connect> {
             Arc::new(move || token.connect())
         }
         #[cfg(feature = "tpm")]
-        config::Way::Tpm { tcti } => {
+        config::Way::Tpm(way) => {
             let _ = latch;
-            let token = tpm(tcti);
+            let token = tpm(token, way);
             Arc::new(move || token.as_ref().map_err(Clone::clone).and_then(holdfast_tpm::Token::connect))
         }
         #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
@@ -51,9 +51,9 @@ pub fn keysmith(token: &config::Token, state_dir: &Path) -> Result<Box<dyn Keysm
         #[cfg(feature = "pkcs11")]
         config::Way::Pkcs11 { module, pin, .. } => pkcs11(&token.uri, module, pin, latch).keysmith(),
         #[cfg(feature = "tpm")]
-        config::Way::Tpm { tcti } => {
+        config::Way::Tpm(way) => {
             let _ = latch;
-            tpm(tcti)?.keysmith()
+            tpm(token, way)?.keysmith()
         }
         #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
         _ => {
@@ -80,6 +80,17 @@ pub fn check_tcti(tcti: &str) -> Result<(), String> {
     }
 }
 
+/// Whether the Name of a TPM's storage key is one. The error says how one is written.
+pub fn check_storage_key_name(name: &str) -> Result<(), String> {
+    #[cfg(feature = "tpm")]
+    return name.parse::<holdfast_tpm::Name>().map(drop).map_err(str::to_owned);
+    #[cfg(not(feature = "tpm"))]
+    {
+        let _ = name;
+        Err(without(Scheme::Tpm).to_string())
+    }
+}
+
 /// Whether the URI of a key names one in the way that its backend has it, as far as the URI itself tells.
 pub fn check_key(uri: &KeyUri) -> Result<(), String> {
     match uri.scheme() {
@@ -100,8 +111,14 @@ fn pkcs11(uri: &KeyUri, module: &Path, pin: &Path, latch: PinLatch) -> holdfast_
 }
 
 #[cfg(feature = "tpm")]
-fn tpm(tcti: &str) -> Result<holdfast_tpm::Token, Error> {
-    tcti.parse().map(holdfast_tpm::Token::new).map_err(Error::Internal)
+fn tpm(token: &config::Token, way: &config::Tpm) -> Result<holdfast_tpm::Token, Error> {
+    let mut tpm = holdfast_tpm::Token::new(way.tcti.parse().map_err(Error::Internal)?)
+        .with_signed_policies(way.pcr_signatures.clone())
+        .with_patience(token.pool.timeout);
+    if let Some(name) = &way.storage_key_name {
+        tpm = tpm.with_storage_key(name.parse().map_err(|why: &str| Error::Internal(why.to_owned()))?);
+    }
+    Ok(if way.exclusive { tpm.exclusive() } else { tpm })
 }
 
 #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]

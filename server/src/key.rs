@@ -4,6 +4,8 @@
 //! that says how a token is reached, and the PIN latch is the daemon's. The daemon itself makes no keys.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use aws_lc_rs::rand;
@@ -26,6 +28,20 @@ pub fn create(config: &Config, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>
         Some(to) => smith.create_bound(uri, kind, to),
     };
     made.map_err(|error| format!("{uri}: {error}"))
+}
+
+/// The public key in PEM whose holder signs PCR policies.
+pub fn policy_key(file: &Path) -> Result<PublicKey, String> {
+    const MAX_LEN: u64 = 64 * 1024;
+    let mut pem = String::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_LEN).read_to_string(&mut pem));
+    read.map_err(|error| format!("{}: {error}", file.display()))?;
+    PublicKey::from_pem(&pem).map_err(|why| {
+        format!(
+            "{}: {why}; openssl pkey -in policy.pem -pubout writes the public half of a policy key",
+            file.display()
+        )
+    })
 }
 
 /// Brings the private key in a PEM file into the token that `uri` names.

@@ -72,6 +72,13 @@ enum KeyCommand {
         /// uses it only while they have them, so a change of firmware or kernel may lock it for good.
         #[arg(long, value_name = "BANK:PCRS")]
         pcrs: Option<PcrSelection>,
+        /// Of a key in a TPM: bind it to PCR values that the holder of this key signs (holdfastd pcr sign), now or
+        /// later, so that an update needs a signature and no new key. A public key in PEM: RSA, P-256 or P-384.
+        #[arg(long, value_name = "FILE", conflicts_with = "pcrs")]
+        policy_key: Option<PathBuf>,
+        /// Of a key in a TPM: give it this persistent handle as well, as in 0x81010002.
+        #[arg(long, value_name = "HANDLE")]
+        persist: Option<String>,
     },
     /// Bring a private key from a file into a configured token, from where it cannot leave again.
     ///
@@ -105,9 +112,14 @@ fn main() -> ExitCode {
         None => run(&cli.file.config),
         Some(Command::Run { file }) => run(&file.config),
         Some(Command::Check { file, tokens }) => run_check(&file.config, tokens),
-        Some(Command::Key(KeyCommand::Create { new, algorithm, pcrs })) => {
-            let to = pcrs.map(Binding::Current);
-            make_key(&new, |config, uri| key::create(config, uri, algorithm, to.as_ref()))
+        Some(Command::Key(KeyCommand::Create { mut new, algorithm, pcrs, policy_key, persist })) => {
+            // The handle is a part of where the key is.
+            new.uri.extend(persist.map(|handle| format!(";handle={handle}")));
+            let to = match (pcrs, policy_key) {
+                (Some(pcrs), _) => Ok(Some(Binding::Current(pcrs))),
+                (None, file) => file.map(|file| key::policy_key(&file).map(Binding::Signed)).transpose(),
+            };
+            to.and_then(|to| make_key(&new, |config, uri| key::create(config, uri, algorithm, to.as_ref())))
                 .and_then(|made| tell(&new, &made))
         }
         Some(Command::Key(KeyCommand::Import { new, from })) => {

@@ -4,6 +4,7 @@
 //! with which alias, what to do, the request's id. It never holds a URI, PIN, path, handle or a library's
 //! words; those go to the log under the same id. `google.rpc.ErrorInfo` carries the reason for machines.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use holdfast_custody::Error as CustodyError;
@@ -70,7 +71,8 @@ impl Failure {
                 E::Rejected => "REJECTED",
                 E::PinRefused(_) => "PIN_REFUSED",
                 E::TokenLocked(_) => "TOKEN_LOCKED",
-                E::StateRefused(_) => "PCR_POLICY_NOT_MET",
+                E::StateRefused { .. } => "PCR_POLICY_NOT_MET",
+                E::TokenReplaced(_) => "TOKEN_REPLACED",
                 E::Unavailable(_) => "TOKEN_UNAVAILABLE",
                 E::Busy => "TOKEN_BUSY",
                 E::OutOfTime => "OUT_OF_TIME",
@@ -135,9 +137,9 @@ impl Failure {
 }
 
 /// A custodian's failure as a code, and as a line for people that names nothing of the token.
-pub fn explain(error: &CustodyError) -> (Code, &'static str) {
+pub fn explain(error: &CustodyError) -> (Code, Cow<'static, str>) {
     use CustodyError as E;
-    match error {
+    let (code, text) = match error {
         E::KeyNotFound => {
             (Code::FailedPrecondition, "its key is not on its token; run holdfastd check --tokens")
         }
@@ -156,9 +158,16 @@ pub fn explain(error: &CustodyError) -> (Code, &'static str) {
         E::TokenLocked(_) => {
             (Code::FailedPrecondition, "its token has locked itself; unlock it with its own tools")
         }
-        E::StateRefused(_) => (
+        E::StateRefused { differ, .. } if !differ.is_empty() => {
+            return (Code::FailedPrecondition, differing(differ).into());
+        }
+        E::StateRefused { .. } => (
             Code::FailedPrecondition,
-            "this machine is not in the state that its key is bound to (PCR values); holdfastd's log names the PCRs",
+            "this machine is not in the state that its key is bound to (PCR values); holdfastd's log has more",
+        ),
+        E::TokenReplaced(_) => (
+            Code::FailedPrecondition,
+            "another token answers than the one that is configured; holdfastd's log says which",
         ),
         E::Unavailable(_) => {
             (Code::Unavailable, "its token does not answer; holdfastd's log says why; try again")
@@ -166,7 +175,17 @@ pub fn explain(error: &CustodyError) -> (Code, &'static str) {
         E::Busy => (Code::ResourceExhausted, "its token has all it can take; try again"),
         E::OutOfTime => (Code::DeadlineExceeded, "its token did not answer in time; try again"),
         _ => (Code::Internal, "a fault of holdfastd; its log has more"),
-    }
+    };
+    (code, text.into())
+}
+
+fn differing(pcrs: &[u8]) -> String {
+    let numbers: Vec<String> = pcrs.iter().map(u8::to_string).collect();
+    let (subject, verb) = if pcrs.len() == 1 { ("PCR", "has") } else { ("PCRs", "have") };
+    format!(
+        "{subject} {} of this machine {verb} another value than its key is bound to; holdfastd's log has more",
+        numbers.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -199,7 +218,12 @@ mod tests {
             (custody(E::Rejected), Code::InvalidArgument, "REJECTED"),
             (custody(E::PinRefused(lib())), Code::FailedPrecondition, "PIN_REFUSED"),
             (custody(E::TokenLocked(lib())), Code::FailedPrecondition, "TOKEN_LOCKED"),
-            (custody(E::StateRefused(lib())), Code::FailedPrecondition, "PCR_POLICY_NOT_MET"),
+            (
+                custody(E::StateRefused { differ: vec![7, 11], why: lib() }),
+                Code::FailedPrecondition,
+                "PCR_POLICY_NOT_MET",
+            ),
+            (custody(E::TokenReplaced(lib())), Code::FailedPrecondition, "TOKEN_REPLACED"),
             (custody(E::Unavailable(lib())), Code::Unavailable, "TOKEN_UNAVAILABLE"),
             (custody(E::Busy), Code::ResourceExhausted, "TOKEN_BUSY"),
             (custody(E::OutOfTime), Code::DeadlineExceeded, "OUT_OF_TIME"),

@@ -27,8 +27,16 @@ pub enum Error {
     #[error("{0}")]
     TokenLocked(String),
     /// The machine is not in the state that the key is bound to.
+    #[error("{why}")]
+    StateRefused {
+        /// The PCRs that are known to have another value; none where only that some have is known.
+        differ: Vec<u8>,
+        /// For the log.
+        why: String,
+    },
+    /// Another token answers than the one that is configured.
     #[error("{0}")]
-    StateRefused(String),
+    TokenReplaced(String),
     /// The token, or the way to it, does not answer. The connection is of no more use.
     #[error("{0}")]
     Unavailable(String),

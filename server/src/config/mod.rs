@@ -122,11 +122,21 @@ pub enum Way {
         /// Its keys of which RSA-OAEP with SHA-256 may be unpadded in the daemon.
         unpad: Vec<KeyUri>,
     },
-    /// The TPM, as `tcti` says: "device:/dev/tpmrm0". It has been read already.
-    Tpm {
-        /// TCTI, the TPM Command Transmission Interface of tpm2-tss.
-        tcti: String,
-    },
+    /// Through tpm2-tss.
+    Tpm(Tpm),
+}
+
+/// How a TPM is reached, and which one it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tpm {
+    /// TCTI, the TPM Command Transmission Interface of tpm2-tss: "device:/dev/tpmrm0". It has been read already.
+    pub tcti: String,
+    /// The Name of its storage key, in hexadecimal digits. It has been read already.
+    pub storage_key_name: Option<String>,
+    /// Whether nobody else uses it, so that what is found in it is flushed.
+    pub exclusive: bool,
+    /// Files and directories with signed PCR policies.
+    pub pcr_signatures: Vec<PathBuf>,
 }
 
 /// `[[key]]`

@@ -130,7 +130,13 @@ fn a_tpm_has_a_tcti_one_worker_and_neither_module_nor_pin() {
     };
     let (tcti, key) = ("tcti = \"device:/dev/tpmrm0\"", "tpm:file=/etc/holdfast/a.tss");
     let config = Config::parse(&text(tcti, key)).unwrap();
-    assert_eq!(config.tokens[0].way, Way::Tpm { tcti: "device:/dev/tpmrm0".into() });
+    let tpm = Tpm {
+        tcti: "device:/dev/tpmrm0".into(),
+        storage_key_name: None,
+        exclusive: false,
+        pcr_signatures: Vec::new(),
+    };
+    assert_eq!(config.tokens[0].way, Way::Tpm(tpm));
     assert_eq!(config.tokens[0].pool.workers, 1);
     for (token, key, says) in [
         ("", key, "needs tcti"),

@@ -106,7 +106,7 @@ async fn describe(
                 .map(|(name, value)| v1::Evidence { name: name.clone(), value: value.clone() })
                 .collect();
         }
-        Err(error) => answer.trouble = status::explain(&error).1.to_owned(),
+        Err(error) => answer.trouble = status::explain(&error).1.into_owned(),
     }
     answer
 }
@@ -134,7 +134,7 @@ fn tokens(engine: &Engine, request: &crate::request::Request) -> Vec<v1::Token> 
             Some(v1::Token {
                 name: format!("{} token of {}", token.uri().scheme().name(), aliases.join(", ")),
                 serving: trouble.is_none(),
-                trouble: trouble.map_or_else(String::new, |error| status::explain(&error).1.to_owned()),
+                trouble: trouble.map_or_else(String::new, |error| status::explain(&error).1.into_owned()),
                 workers: count(usage.workers),
                 places_taken: count(usage.taken),
                 places: count(usage.places),

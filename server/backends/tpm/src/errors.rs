@@ -23,6 +23,7 @@ const SIZE: u32 = 0x095;
 pub(crate) const POLICY_FAIL: u32 = 0x09d;
 const INTEGRITY: u32 = 0x09f;
 const BAD_AUTH: u32 = 0x0a2;
+const TICKET: u32 = 0x0a0;
 const BINDING: u32 = 0x0a5;
 const ECC_POINT: u32 = 0x0a7;
 const KEY: u32 = 0x09c;
@@ -34,6 +35,9 @@ const SESSION_HANDLES: u32 = 0x905;
 const OBJECT_HANDLES: u32 = 0x906;
 const REFERENCES: std::ops::RangeInclusive<u32> = 0x910..=0x91f;
 const LOCKOUT: u32 = 0x921;
+const RETRY: u32 = 0x922;
+const YIELDED: u32 = 0x908;
+const TESTING: u32 = 0x90a;
 
 /// What the TPM itself says, or what happened on the way to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +74,50 @@ fn meaning(number: u32) -> Code {
     Code::Tpm(if format_one { number & 0xbf } else { number & 0xfff })
 }
 
+/// What came of asking the TPM, and whether the same would come of asking again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) again: Again,
+}
+
+/// What may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Nothing that is known here.
+    No,
+    /// To make anew what is kept in the TPM: it is not there any more.
+    Gone,
+    /// To put away what is kept in the TPM: it is full.
+    Full,
+    /// A moment's patience: the TPM tests itself, or was interrupted.
+    Later,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, again: Again::No }
+    }
+}
+
 /// The error of a command that was sent for `doing`: "loading the key".
-pub(crate) fn failed(error: TssError, doing: &str) -> Error {
-    match code(error) {
+pub(crate) fn failed(error: TssError, doing: &str) -> Failure {
+    let code = code(error);
+    let again = match code {
+        Code::Tpm(OBJECT_MEMORY | SESSION_MEMORY | MEMORY | SESSION_HANDLES | OBJECT_HANDLES) => Again::Full,
+        Code::Tpm(RETRY | YIELDED | TESTING) => Again::Later,
+        // A session or a key that is another one now gives a wrong HMAC. BAD_AUTH, unlike AUTH_FAIL, is about what
+        // no wrong password locks. A ticket is of no more use when the TPM was reset.
+        Code::Tpm(code) if REFERENCES.contains(&code) || matches!(code, HANDLE | BAD_AUTH | TICKET) => {
+            Again::Gone
+        }
+        _ => Again::No,
+    };
+    Failure { error: explained(code, doing), again }
+}
+
+fn explained(code: Code, doing: &str) -> Error {
+    match code {
         Code::Tpm(OBJECT_MEMORY | SESSION_MEMORY | MEMORY | SESSION_HANDLES | OBJECT_HANDLES) => {
             Error::Unavailable(format!(
                 "{doing}: other programs have taken all of the TPM's memory; use the resource manager, tcti = \"device:/dev/tpmrm0\", or see tpm2_getcap handles-transient"
@@ -86,6 +131,9 @@ pub(crate) fn failed(error: TssError, doing: &str) -> Error {
         )),
         Code::Tpm(code) if REFERENCES.contains(&code) || code == HANDLE => Error::Unavailable(format!(
             "{doing}: what was in the TPM is gone ({code:#x}): it was restarted or cleaned"
+        )),
+        Code::Tpm(code @ (RETRY | YIELDED | TESTING)) => Error::Unavailable(format!(
+            "{doing}: the TPM is busy with itself ({code:#x}: it tests itself, or was interrupted too often)"
         )),
         Code::Tpm(FAILURE) => Error::Unavailable(format!("{doing}: the TPM has failed (TPM_RC_FAILURE)")),
         Code::Tpm(code) => Error::Unavailable(format!(
@@ -101,32 +149,25 @@ pub(crate) fn failed(error: TssError, doing: &str) -> Error {
 }
 
 /// The error of the command that opens something with a key.
-pub(crate) fn not_opened(error: TssError, doing: &str, bound_to: Option<&str>) -> Error {
-    match (code(error), bound_to) {
-        (Code::Tpm(POLICY_FAIL), Some(pcrs)) => state_refused(pcrs),
-        (Code::Tpm(FAILURE | VALUE | SIZE | ECC_POINT | KEY | BINDING), _) => Error::Rejected,
+pub(crate) fn not_opened(error: TssError, doing: &str) -> Failure {
+    match code(error) {
+        Code::Tpm(FAILURE | VALUE | SIZE | ECC_POINT | KEY | BINDING) => Error::Rejected.into(),
         // A point or a number that does not fit the crate's buffers.
-        (Code::Wrapper, _) => Error::Rejected,
+        Code::Wrapper => Error::Rejected.into(),
         _ => failed(error, doing),
     }
 }
 
 /// The error of TPM2_Load: what is in the file.
-pub(crate) fn not_loaded(error: TssError) -> Error {
+pub(crate) fn not_loaded(error: TssError) -> Failure {
     match code(error) {
-        Code::Tpm(INTEGRITY | BINDING | SIZE | VALUE | KEY | HANDLE) => Error::KeyUnfit(
+        Code::Tpm(INTEGRITY | BINDING | SIZE | VALUE | KEY) => Error::KeyUnfit(
             "the TPM does not load the key: it is another TPM's, made under another storage key, or damaged; or the TPM was cleared since"
                 .into(),
-        ),
+        )
+        .into(),
         _ => failed(error, "loading the key"),
     }
-}
-
-/// The machine is not in the state that the key is bound to.
-pub(crate) fn state_refused(pcrs: &str) -> Error {
-    Error::StateRefused(format!(
-        "the key is bound to {pcrs}, and at least one of these PCRs has another value now: boot what it was made under, or make a new key (tpm2_pcrread {pcrs} shows the values)"
-    ))
 }
 
 #[cfg(test)]
@@ -155,15 +196,26 @@ mod tests {
     #[test]
     fn each_code_has_its_error() {
         let of = |number: u32| TssError::Tss2Error(number.into());
-        assert!(matches!(failed(of(0x902), "x"), Error::Unavailable(why) if why.contains("tpmrm0")));
-        assert!(matches!(failed(of(0x921), "x"), Error::TokenLocked(_)));
-        assert!(matches!(failed(of(0x98e), "x"), Error::KeyUnfit(_)));
-        assert!(matches!(failed(of(0xa000a), "x"), Error::Unavailable(_)));
-        assert!(matches!(failed(of(0x70007), "x"), Error::Unavailable(_)));
-        assert_eq!(not_opened(of(0x101), "x", None), Error::Rejected);
-        assert!(matches!(not_opened(of(0x99d), "x", Some("sha256:7")), Error::StateRefused(_)));
-        assert!(matches!(not_opened(of(0x99d), "x", None), Error::Unavailable(_)));
-        assert!(matches!(not_loaded(of(0x1df)), Error::KeyUnfit(_)));
-        assert!(matches!(not_loaded(of(0x902)), Error::Unavailable(_)));
+        let error = |number| failed(of(number), "x").error;
+        assert!(matches!(error(0x902), Error::Unavailable(why) if why.contains("tpmrm0")));
+        assert!(matches!(error(0x921), Error::TokenLocked(_)));
+        assert!(matches!(error(0x98e), Error::KeyUnfit(_)));
+        assert!(matches!(error(0xa000a), Error::Unavailable(_)));
+        assert!(matches!(error(0x70007), Error::Unavailable(_)));
+        assert_eq!(not_opened(of(0x101), "x").error, Error::Rejected);
+        assert!(matches!(not_opened(of(0x99d), "x").error, Error::Unavailable(_)));
+        assert!(matches!(not_loaded(of(0x1df)).error, Error::KeyUnfit(_)));
+        assert!(matches!(not_loaded(of(0x902)).error, Error::Unavailable(_)));
+    }
+
+    #[test]
+    fn what_may_raise_the_count_of_wrong_passwords_is_never_asked_again() {
+        let again = |number: u32| failed(TssError::Tss2Error(number.into()), "x").again;
+        assert_eq!([0x98e, 0x921, 0x12f].map(again), [Again::No; 3]);
+        assert_eq!([0x910, 0x918, 0x18b, 0x9a2, 0x5a0].map(again), [Again::Gone; 5]);
+        assert_eq!([0x902, 0x903, 0x905].map(again), [Again::Full; 3]);
+        assert_eq!([0x922, 0x908, 0x90a].map(again), [Again::Later; 3]);
+        // A TPM that is not there stays so on this connection.
+        assert_eq!([0xa000a, 0x70007].map(again), [Again::No; 2]);
     }
 }

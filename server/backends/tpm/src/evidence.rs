@@ -8,9 +8,9 @@ use holdfast_custody::Custody;
 use tss_esapi::structures::Public;
 
 use crate::device::About;
-use crate::policy::PcrPolicy;
+use crate::policy::Policy;
 
-pub(crate) fn of(public: &Public, policy: Option<&PcrPolicy>, about: &About) -> Custody {
+pub(crate) fn of(public: &Public, policy: Option<&Policy>, about: &About) -> Custody {
     let attributes = public.object_attributes();
     let stays = attributes.fixed_tpm();
     let digest = public.auth_policy().value();
@@ -21,7 +21,7 @@ pub(crate) fn of(public: &Public, policy: Option<&PcrPolicy>, about: &About) -> 
     // A key that may also be used with its (empty) password is bound to nothing, whatever its policy says.
     let bound = match policy {
         _ if attributes.user_with_auth() => "nothing".to_owned(),
-        Some(policy) => format!("{}, exact values", policy.pcrs()),
+        Some(policy) => policy.to_string(),
         None => "a policy that is not known here".to_owned(),
     };
     let told = [

@@ -5,21 +5,24 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdfast_custody::{Binding, Custodian as _, Error, KeyKind, Keysmith, Made, PrivateKey, Requirement};
 use holdfast_wire::KeyUri;
-use tss_esapi::constants::SessionType;
+use tss_esapi::handles::{KeyHandle, PersistentTpmHandle};
+use tss_esapi::interface_types::dynamic_handles::Persistent;
+use tss_esapi::interface_types::resource_handles::Provision;
+use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{Digest, PublicBuffer};
 use tss_esapi::traits::Marshall;
 
 use crate::connection::Connection;
 use crate::device::Device;
-use crate::errors::failed;
+use crate::errors::{Again, Failure, failed};
 use crate::file::KeyFile;
-use crate::pcrs;
-use crate::policy::PcrPolicy;
-use crate::source::Source;
-use crate::template;
+use crate::policy::{PcrPolicy, Policy};
+use crate::source::{Source, Usable};
+use crate::{PolicyKey, pcrs, template};
 
 const MAKING: &str = "making the key";
 
@@ -32,28 +35,52 @@ impl Smith {
     }
 
     fn make(&mut self, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>) -> Result<Made, Error> {
-        let path = free_path(uri)?;
+        let (path, handle) = free_place(uri)?;
         let file = self.0.turn(|device| {
+            match handle {
+                Some(handle) if device.has(handle)? => return Err(handle_taken(handle).into()),
+                _ => {}
+            }
             let policy = match to {
                 None => None,
-                Some(Binding::Current(pcrs)) => Some(PcrPolicy::new(&pcrs::current(device, pcrs)?)),
-                Some(Binding::Exact(values)) => Some(PcrPolicy::new(values)),
-                Some(_) => return Err(Error::Unsupported("binding to signed policies")),
+                Some(Binding::Current(pcrs)) => {
+                    Some(Policy::Exact(PcrPolicy::new(&pcrs::current(device, pcrs)?)))
+                }
+                Some(Binding::Exact(values)) => Some(Policy::Exact(PcrPolicy::new(values))),
+                Some(Binding::Signed(key)) => {
+                    Some(Policy::Signed(PolicyKey::new(key.clone()).map_err(Error::KeyUnfit)?))
+                }
+                Some(_) => return Err(Error::Unsupported("such a binding").into()),
             };
             new_key(device, kind, policy)
         })?;
         write(&path, &file)?;
-        match self.0.describe(uri).and_then(|info| Requirement::default().check(&info.custody).map(|()| info))
-        {
-            Ok(info) => Ok(Made { uri: uri.clone(), info }),
-            Err(error) => {
-                let end = match std::fs::remove_file(&path) {
-                    Ok(()) => "its file was removed again",
-                    Err(_) => "its file is still there: remove it",
-                };
-                Err(Error::KeyUnfit(format!("the key was made but cannot be used: {error}; {end}")))
-            }
+        let made = self.finish(uri, &path, handle);
+        // Nothing is made in a hurry, and others may need the TPM now.
+        self.0.rest();
+        made.map_err(|error| {
+            let end = match std::fs::remove_file(&path) {
+                Ok(()) => "its file was removed again",
+                Err(_) => "its file is still there: remove it",
+            };
+            Error::KeyUnfit(format!("the key was made but cannot be used: {error}; {end}"))
+        })
+    }
+
+    /// What is left to do for a key whose file is written: to make it persistent where that is wanted, and to see
+    /// that it can be used.
+    fn finish(&mut self, uri: &KeyUri, path: &Path, handle: Option<u32>) -> Result<Made, Error> {
+        if let Some(handle) = handle {
+            let source = Source { file: Some(path.to_owned()), handle: None };
+            let usable = Arc::new(Usable::read(path)?);
+            self.0.turn(|device| {
+                let key = device.key(uri, &source, Some(&usable))?;
+                persist(device, key.handle, handle)
+            })?;
         }
+        let info = self.0.describe(uri)?;
+        Requirement::default().check(&info.custody)?;
+        Ok(Made { uri: uri.clone(), info })
     }
 }
 
@@ -73,26 +100,52 @@ impl Keysmith for Smith {
     }
 }
 
-fn free_path(uri: &KeyUri) -> Result<PathBuf, Error> {
-    let Source::File(path) = Source::of(uri)? else {
+/// The new key's file, and the handle that it is to have beside it.
+fn free_place(uri: &KeyUri) -> Result<(PathBuf, Option<u32>), Error> {
+    let Source { file: Some(path), handle } = Source::of(uri)? else {
         return Err(Error::KeyUnfit(
-            "a new key is made as a file, tpm:file=/etc/holdfast/images.tss; a persistent handle takes space in the TPM that it does not need".into(),
+            "a new key is made as a file, as in tpm:file=/etc/holdfast/images.tss; --persist gives it a handle as well".into(),
         ));
     };
     // A dangling link counts as well.
     match std::fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((path, handle)),
         Ok(_) => Err(taken()),
         Err(error) => Err(Error::KeyUnfit(format!("the key's file cannot be made: {error}"))),
     }
 }
 
-fn new_key(device: &mut Device, kind: KeyKind, policy: Option<PcrPolicy>) -> Result<KeyFile, Error> {
+/// TPM2_EvictControl (TPM 2.0 Library Part 3, section 28.5).
+fn persist(device: &mut Device, key: KeyHandle, handle: u32) -> Result<(), Failure> {
+    const DOING: &str = "making the key persistent";
+    let persistent = PersistentTpmHandle::new(handle).map_err(|error| failed(error, DOING))?;
+    let evicted = device.context().execute_with_session(Some(AuthSession::Password), |context| {
+        context.evict_control(Provision::Owner, key.into(), Persistent::Persistent(persistent))
+    });
+    match evicted {
+        Ok(object) => {
+            device.known(object);
+            Ok(())
+        }
+        Err(error) => Err(match failed(error, DOING) {
+            Failure { error: Error::KeyUnfit(_), .. } => Error::KeyUnfit(format!(
+                "the owner hierarchy has a password; make the key without --persist, and persistent with tpm2_evictcontrol -C o {handle:#x}"
+            ))
+            .into(),
+            Failure { error: Error::Unavailable(why), again: Again::No } => {
+                Error::KeyUnfit(format!("{why}; tpm2_getcap handles-persistent shows what is there")).into()
+            }
+            other => other,
+        }),
+    }
+}
+
+fn new_key(device: &mut Device, kind: KeyKind, policy: Option<Policy>) -> Result<KeyFile, Failure> {
     let digest = policy.as_ref().map(|policy| Digest::try_from(policy.digest().to_vec())).transpose();
     let template = template::new_key(kind, digest.map_err(|error| failed(error, MAKING))?)?;
+    let session = device.hmac_session()?;
     let parent = device.usual_parent()?;
     let parent_key = device.parent(parent)?;
-    let session = device.session(SessionType::Hmac, parent_key)?;
     let made = device
         .context()
         .execute_with_session(Some(session), |context| {
@@ -107,7 +160,7 @@ fn new_key(device: &mut Device, kind: KeyKind, policy: Option<PcrPolicy>) -> Res
         u16::try_from(private.len()).map_err(|_| Error::Internal("a private half without end".into()))?;
     Ok(KeyFile {
         empty_auth: true,
-        policy: policy.iter().map(PcrPolicy::command).collect(),
+        policy: policy.iter().map(Policy::command).collect(),
         parent,
         public,
         private: [&len.to_be_bytes()[..], private].concat(),
@@ -126,6 +179,12 @@ fn write(path: &Path, file: &KeyFile) -> Result<(), Error> {
         std::io::ErrorKind::AlreadyExists => taken(),
         _ => failed(error.error),
     })
+}
+
+fn handle_taken(handle: u32) -> Error {
+    Error::KeyUnfit(format!(
+        "there is a key at {handle:#x} already; give another handle, or remove it with tpm2_evictcontrol -C o -c {handle:#x}"
+    ))
 }
 
 fn taken() -> Error {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use holdfast_custody::{Error, PcrSelection, PcrValues};
 
 use crate::device::Device;
-use crate::errors::failed;
+use crate::errors::{Failure, failed};
 use crate::policy;
 
 /// PCRs' values of this moment.
-pub(crate) fn current(device: &mut Device, pcrs: &PcrSelection) -> Result<PcrValues, Error> {
+pub(crate) fn current(device: &mut Device, pcrs: &PcrSelection) -> Result<PcrValues, Failure> {
     const READING: &str = "reading PCRs";
     // A TPM gives at most eight values at a time.
     const AT_ONCE: usize = 8;
@@ -23,10 +23,12 @@ pub(crate) fn current(device: &mut Device, pcrs: &PcrSelection) -> Result<PcrVal
         if read.len() != some.len() {
             return Err(Error::KeyUnfit(format!(
                 "the TPM has no PCRs {pcrs}; tpm2_getcap pcrs shows the banks that it has"
-            )));
+            ))
+            .into());
         }
         values.extend(some.iter().copied().zip(read.value().iter().map(|value| value.value().to_vec())));
     }
-    PcrValues::new(pcrs.bank(), values)
-        .ok_or_else(|| Error::Internal("the TPM gave PCR values of another length than their bank's".into()))
+    PcrValues::new(pcrs.bank(), values).ok_or_else(|| {
+        Error::Internal("the TPM gave PCR values of another length than their bank's".into()).into()
+    })
 }

@@ -1,9 +1,11 @@
-//! Exact PCR policies: TPM2_PolicyPCR alone (TPM 2.0 Library Part 3, section 23.7).
+//! The policies of keys: TPM2_PolicyPCR alone (TPM 2.0 Library Part 3, section 23.7), or TPM2_PolicyAuthorize alone
+//! (section 23.16), with which a signer approves of PCR policies later.
 //!
-//! In a key file the command's parameters stand as they are hashed into the policy: the TPML_PCR_SELECTION,
+//! In a key file a PolicyPCR's parameters stand as they are hashed into the policy: the TPML_PCR_SELECTION,
 //! then the SHA-256 over the PCRs' values, without a length.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use aws_lc_rs::digest;
 use holdfast_custody::{Error, PcrBank, PcrSelection, PcrValues};
@@ -11,10 +13,69 @@ use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::structures::{PcrSelectSize, PcrSelectionList, PcrSlot};
 
 use crate::file::PolicyCommand;
+use crate::{POLICY_AUTHORIZE, PolicyKey};
 
 /// TPM_CC_PolicyPCR.
 const POLICY_PCR: u32 = 0x17f;
 const DIGEST_LEN: usize = 32;
+
+/// What the use of a key is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Exact values of PCRs.
+    Exact(PcrPolicy),
+    /// PCR policies that the holder of this key has signed.
+    Signed(PolicyKey),
+}
+
+impl Policy {
+    /// From a key's file. Other policies than these are not used.
+    pub(crate) fn read(commands: &[PolicyCommand]) -> Result<Option<Policy>, Error> {
+        let damaged =
+            |what: &str| Error::KeyUnfit(format!("the policy in the key's file is damaged, or {what}"));
+        match commands {
+            [] => Ok(None),
+            [PolicyCommand { code: POLICY_PCR, parameters }] => PcrPolicy::parse(parameters)
+                .map(|policy| Some(Policy::Exact(policy)))
+                .ok_or_else(|| damaged("not of one bank, SHA-256 or SHA-384")),
+            [PolicyCommand { code: POLICY_AUTHORIZE, parameters }] => {
+                PolicyKey::from_command_parameters(parameters).map(|key| Some(Policy::Signed(key))).ok_or_else(|| {
+                    damaged("signed by a key of another kind than RSA, P-256 and P-384, or with a policyRef")
+                })
+            }
+            _ => Err(Error::KeyUnfit(
+                "the key has a policy of several or other commands than PolicyPCR or PolicyAuthorize, which this version does not use".into(),
+            )),
+        }
+    }
+
+    /// For a key's file.
+    pub(crate) fn command(&self) -> PolicyCommand {
+        match self {
+            Policy::Exact(policy) => policy.command(),
+            Policy::Signed(key) => {
+                PolicyCommand { code: POLICY_AUTHORIZE, parameters: key.command_parameters() }
+            }
+        }
+    }
+
+    /// The policy's digest, as it stands in the public half of a key whose names are SHA-256.
+    pub(crate) fn digest(&self) -> [u8; DIGEST_LEN] {
+        match self {
+            Policy::Exact(policy) => policy.digest(),
+            Policy::Signed(key) => key.policy_digest(),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Policy::Exact(policy) => write!(f, "{}, exact values", policy.pcrs()),
+            Policy::Signed(key) => write!(f, "PCR policies signed by {key}"),
+        }
+    }
+}
 
 /// PCRs and what they are to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,19 +95,6 @@ impl PcrPolicy {
         let mut hash = digest::Context::new(&digest::SHA256);
         values.iter().for_each(|(_, value)| hash.update(value));
         PcrPolicy { pcrs: values.selection(), select_len: PcrPolicy::SELECT_LEN, values: sha256(hash) }
-    }
-
-    /// From a key's file. Other policies than this one are not used.
-    pub(crate) fn read(commands: &[PolicyCommand]) -> Result<Option<PcrPolicy>, Error> {
-        match commands {
-            [] => Ok(None),
-            [PolicyCommand { code: POLICY_PCR, parameters }] => PcrPolicy::parse(parameters).map(Some).ok_or_else(|| {
-                Error::KeyUnfit("the PCR policy in the key's file is damaged, or not of one bank, SHA-256 or SHA-384".into())
-            }),
-            _ => Err(Error::KeyUnfit(
-                "the key has a policy of several or other commands than PolicyPCR, which this version does not use".into(),
-            )),
-        }
     }
 
     fn parse(parameters: &[u8]) -> Option<PcrPolicy> {
@@ -151,15 +199,15 @@ mod tests {
     fn a_policy_is_written_as_it_is_hashed_and_reads_back() {
         let command = policy().command();
         assert_eq!(command.parameters[..10], [0, 0, 0, 1, 0, 0x0b, 3, 0x80, 0x08, 0]);
-        assert_eq!(PcrPolicy::read(&[command]).unwrap(), Some(policy()));
-        assert_eq!(PcrPolicy::read(&[]).unwrap(), None);
+        assert_eq!(Policy::read(&[command]).unwrap(), Some(Policy::Exact(policy())));
+        assert_eq!(Policy::read(&[]).unwrap(), None);
     }
 
     #[test]
-    fn what_is_not_one_pcr_policy_is_refused() {
+    fn what_is_no_policy_of_ours_is_refused() {
         let good = policy().command();
         let unfit = |commands: &[PolicyCommand]| {
-            assert!(matches!(PcrPolicy::read(commands), Err(Error::KeyUnfit(_))), "{commands:?}");
+            assert!(matches!(Policy::read(commands), Err(Error::KeyUnfit(_))), "{commands:?}");
         };
         unfit(&[good.clone(), good.clone()]);
         unfit(&[PolicyCommand { code: 0x16b, ..good.clone() }]);

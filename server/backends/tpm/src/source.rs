@@ -3,30 +3,36 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdfast_custody::Error;
 use holdfast_wire::KeyUri;
 
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
+use tss_esapi::structures::{Public, PublicBuffer};
+use tss_esapi::traits::UnMarshall;
+
 use crate::file::{KeyFile, MAX_LEN};
-use crate::policy::PcrPolicy;
+use crate::policy::Policy;
+use crate::structures::whole;
 
 /// TPM_HT_PERSISTENT: 0x81000000 to 0x81ffffff.
 const PERSISTENT: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x81ff_ffff;
 
-/// What a key's URI leads to.
+/// What a key's URI leads to: at least one of both.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) struct Source {
     /// `tpm:file=/etc/holdfast/images.tss`
-    File(PathBuf),
-    /// `tpm:handle=0x81010002`
-    Handle(u32),
+    pub(crate) file: Option<PathBuf>,
+    /// `tpm:handle=0x81010002`. With a file beside it, that tells the policy of the key, which the TPM does not.
+    pub(crate) handle: Option<u32>,
 }
 
 /// A key file that can be used as far as one sees without the TPM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Usable {
     pub(crate) file: KeyFile,
-    pub(crate) policy: Option<PcrPolicy>,
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 /// Whether a URI names a key as this backend has it. The error says how one is named.
@@ -37,23 +43,34 @@ pub fn check_uri(uri: &KeyUri) -> Result<(), String> {
 impl Source {
     pub(crate) fn of(uri: &KeyUri) -> Result<Source, Error> {
         let unfit = |why: &str| Err(Error::KeyUnfit(why.into()));
-        match (uri.get("file"), uri.get("handle")) {
-            (Some(_), None) => match uri.text("file").map(PathBuf::from) {
-                Some(path) if path.is_absolute() => Ok(Source::File(path)),
-                _ => unfit("file= must be an absolute path, as in tpm:file=/etc/holdfast/images.tss"),
-            },
-            (None, Some(_)) => {
-                let number = uri.text("handle").and_then(|text| text.strip_prefix("0x"));
-                match number.and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
-                    Some(handle) if PERSISTENT.contains(&handle) => Ok(Source::Handle(handle)),
-                    _ => unfit(
+        let file = match (uri.get("file"), uri.text("file").map(PathBuf::from)) {
+            (None, _) => None,
+            (Some(_), Some(path)) if path.is_absolute() => Some(path),
+            _ => return unfit("file= must be an absolute path, as in tpm:file=/etc/holdfast/images.tss"),
+        };
+        let handle = match uri.get("handle") {
+            None => None,
+            Some(_) => match uri.text("handle").and_then(handle) {
+                Some(handle) => Some(handle),
+                None => {
+                    return unfit(
                         "handle= must be a persistent handle in hexadecimal, as in tpm:handle=0x81010002",
-                    ),
+                    );
                 }
-            }
-            _ => unfit("the URI of a key in a TPM has either file= or handle="),
+            },
+        };
+        if file.is_none() && handle.is_none() {
+            return unfit("the URI of a key in a TPM has file=, or handle=, or both");
         }
+        Ok(Source { file, handle })
     }
+}
+
+/// A persistent handle as people write it: `0x81010002`.
+pub fn handle(text: &str) -> Option<u32> {
+    let digits =
+        text.strip_prefix("0x").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u32::from_str_radix(digits, 16).ok().filter(|handle| PERSISTENT.contains(handle))
 }
 
 impl Usable {
@@ -84,9 +101,32 @@ impl Usable {
                 KeyFile::OWNER
             )));
         }
-        let policy = PcrPolicy::read(&file.policy)?;
+        let policy = Policy::read(&file.policy)?.map(Arc::new);
         Ok(Usable { file, policy })
     }
+
+    /// The public half in the file, whose policy must be the one that the file tells. The TPM proves the rest when
+    /// it loads the key.
+    pub(crate) fn public(&self) -> Result<Public, Error> {
+        let KeyFile { public, private, .. } = &self.file;
+        if [public, private].into_iter().any(|structure| whole(structure).is_none()) {
+            return Err(damaged());
+        }
+        let public = PublicBuffer::unmarshall(public).and_then(Public::try_from).map_err(|_| damaged())?;
+        if let Some(policy) = &self.policy
+            && (public.name_hashing_algorithm() != HashingAlgorithm::Sha256
+                || public.auth_policy().value() != policy.digest())
+        {
+            return Err(Error::KeyUnfit(
+                "the policy in the key's file is not the one that the key has".into(),
+            ));
+        }
+        Ok(public)
+    }
+}
+
+pub(crate) fn damaged() -> Error {
+    Error::KeyUnfit("the key's file is damaged: what it says are TPM structures is none".into())
 }
 
 #[cfg(test)]
@@ -94,16 +134,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_a_file_or_a_persistent_handle() {
+    fn a_key_is_a_file_or_a_persistent_handle_or_both() {
         let source = |uri: &str| Source::of(&uri.parse().unwrap());
-        assert_eq!(source("tpm:file=/etc/a.tss"), Ok(Source::File("/etc/a.tss".into())));
-        assert_eq!(source("tpm:handle=0x81010002"), Ok(Source::Handle(0x8101_0002)));
+        let (file, handle) = (Some("/etc/a.tss".into()), Some(0x8101_0002));
+        assert_eq!(source("tpm:file=/etc/a.tss"), Ok(Source { file: file.clone(), handle: None }));
+        assert_eq!(source("tpm:handle=0x81010002"), Ok(Source { file: None, handle }));
+        assert_eq!(source("tpm:handle=0x81010002;file=/etc/a.tss"), Ok(Source { file, handle }));
         for uri in [
             "tpm:",
             "tpm:file=a.tss",
             "tpm:handle=0x80000000",
             "tpm:handle=81010002",
-            "tpm:handle=0x81010002;file=/a",
+            "tpm:handle=0x+1010002",
+            "tpm:handle=0x81010002;file=a",
+            "tpm:handle=0x8101000g;file=/a",
         ] {
             assert!(matches!(source(uri), Err(Error::KeyUnfit(_))), "{uri}");
         }

@@ -7,44 +7,10 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use holdfast_custody::{Binding, Custodian, Error, KeyKind};
-use holdfast_wire::{Curve, KeyUri, OaepHash, PublicKey, Sealed, Secret};
+use holdfast_custody::{Binding, Error, KeyKind};
+use holdfast_wire::{Curve, KeyUri, Sealed};
+use support::keys::{EC, RSA, bind, create, open, persist_storage_key, sealed_to};
 use support::{Scene, run};
-
-const RSA: KeyKind = KeyKind::Rsa(2048);
-const EC: KeyKind = KeyKind::Ec(Curve::P256);
-
-fn create(scene: &Scene, name: &str, kind: KeyKind) -> PublicKey {
-    scene.token.keysmith().unwrap().create(&scene.uri(name), kind).unwrap().info.public.unwrap()
-}
-
-fn bind(scene: &Scene, name: &str, kind: KeyKind, pcrs: &str) -> PublicKey {
-    let pcrs = Binding::Current(pcrs.parse().unwrap());
-    scene.token.keysmith().unwrap().create_bound(&scene.uri(name), kind, &pcrs).unwrap().info.public.unwrap()
-}
-
-/// 32 bytes sealed by OpenSSL to the public half.
-fn sealed_to(scene: &Scene, public: &PublicKey) -> (Sealed, Vec<u8>) {
-    let plain = vec![0x5a; 32];
-    let at = |name: &str| scene.dir.path().join(name);
-    fs::write(at("plain"), &plain).unwrap();
-    fs::write(at("pub.pem"), public.to_pem().unwrap()).unwrap();
-    let mut encrypt = hsm_sim::command("openssl", "openssl").unwrap();
-    encrypt.args([
-        "pkeyutl",
-        "-encrypt",
-        "-pkeyopt",
-        "rsa_padding_mode:oaep",
-        "-pkeyopt",
-        "rsa_oaep_md:sha256",
-    ]);
-    encrypt.arg("-pubin").arg("-inkey").arg(at("pub.pem")).arg("-in").arg(at("plain"));
-    (Sealed::RsaOaep { hash: OaepHash::Sha256, ciphertext: run(encrypt) }, plain)
-}
-
-fn open(token: &mut dyn Custodian, uri: &KeyUri, sealed: &Sealed) -> Result<Vec<u8>, Error> {
-    token.open(uri, sealed).map(|secret: Secret| secret.expose().to_vec())
-}
 
 #[test]
 fn tpm2_openssl_decrypts_with_a_key_that_was_made_here() {
@@ -107,7 +73,8 @@ fn a_bound_key_opens_until_a_pcr_is_extended_and_says_which_it_is_bound_to() {
     scene.swtpm.extend_pcr(12).unwrap();
     assert_eq!(open(&mut *token, &scene.uri("bound"), &sealed), Ok(plain.clone()));
     scene.swtpm.extend_pcr(11).unwrap();
-    let Err(Error::StateRefused(why)) = open(&mut *token, &scene.uri("bound"), &sealed) else { panic!() };
+    let refused = open(&mut *token, &scene.uri("bound"), &sealed);
+    let Err(Error::StateRefused { why, .. }) = refused else { panic!("{refused:?}") };
     assert!(why.contains("sha256:7+11"), "{why}");
     // It still tells of itself, and the same connection serves other keys.
     assert_eq!(token.describe(&scene.uri("bound")).unwrap().public, Some(public));
@@ -228,24 +195,6 @@ fn a_tpm_that_was_reset_serves_the_same_connection_or_a_new_one() {
 }
 
 #[test]
-fn nothing_is_left_in_the_tpm_between_two_requests() {
-    let scene = Scene::new();
-    let public = bind(&scene, "images", RSA, "sha256:7");
-    let mut token = scene.token.connect().unwrap();
-    let (sealed, _) = sealed_to(&scene, &public);
-    for _ in 0..8 {
-        open(&mut *token, &scene.uri("images"), &sealed).unwrap();
-    }
-    let Sealed::RsaOaep { hash, mut ciphertext } = sealed else { panic!() };
-    ciphertext[9] ^= 1;
-    let damaged = Sealed::RsaOaep { hash, ciphertext };
-    assert_eq!(open(&mut *token, &scene.uri("images"), &damaged), Err(Error::Rejected));
-    for handles in ["handles-transient", "handles-loaded-session", "handles-saved-session"] {
-        assert_eq!(scene.tool("tpm2_getcap", &[handles]), "", "{handles}");
-    }
-}
-
-#[test]
 fn a_tpm_that_others_have_filled_is_told_as_such_and_serves_when_they_are_gone() {
     let scene = Scene::new();
     let public = create(&scene, "images", RSA);
@@ -261,10 +210,35 @@ fn a_tpm_that_others_have_filled_is_told_as_such_and_serves_when_they_are_gone()
     assert_eq!(open(&mut *token, &scene.uri("images"), &sealed), Ok(plain));
 }
 
-fn persist_storage_key(scene: &Scene) {
-    let context = scene.dir.path().join("primary").display().to_string();
-    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
-    scene.tool("tpm2_createprimary", &["-Q", "-C", "o", "-G", "ecc", "-a", attributes, "-c", &context]);
-    scene.tool("tpm2_evictcontrol", &["-Q", "-C", "o", "-c", &context, "0x81000001"]);
-    scene.tool("tpm2_flushcontext", &["-t"]);
+#[test]
+fn a_key_that_is_made_persistent_opens_by_its_handle_with_the_policy_of_its_file() {
+    let scene = Scene::new();
+    let uri: KeyUri = format!("{};handle=0x81010005", scene.uri("bound")).parse().unwrap();
+    let pcrs = Binding::Current("sha256:7".parse().unwrap());
+    let made = scene.token.keysmith().unwrap().create_bound(&uri, RSA, &pcrs).unwrap();
+    assert_eq!(made.uri, uri);
+    let (sealed, plain) = sealed_to(&scene, &made.info.public.unwrap());
+    let mut token = scene.token.connect().unwrap();
+    assert_eq!(open(&mut *token, &uri, &sealed), Ok(plain.clone()));
+    assert_eq!(scene.tool("tpm2_getcap", &["handles-persistent"]), "- 0x81010005\n");
+    // Without the file nobody knows the policy; with another's file it is another key.
+    let bare: KeyUri = "tpm:handle=0x81010005".parse().unwrap();
+    assert!(
+        matches!(open(&mut *token, &bare, &sealed), Err(Error::KeyUnfit(why)) if why.contains("policy alone"))
+    );
+    create(&scene, "other", RSA);
+    let other: KeyUri = format!("{};handle=0x81010005", scene.uri("other")).parse().unwrap();
+    assert!(
+        matches!(open(&mut *token, &other, &sealed), Err(Error::KeyUnfit(why)) if why.contains("another one"))
+    );
+    // A place that is taken stays as it is, and no file is made.
+    let again: KeyUri = format!("{};handle=0x81010005", scene.uri("again")).parse().unwrap();
+    let refused = scene.token.keysmith().unwrap().create(&again, EC);
+    assert!(
+        matches!(&refused, Err(Error::KeyUnfit(why)) if why.contains("tpm2_evictcontrol")),
+        "{refused:?}"
+    );
+    assert!(!scene.path("again").exists());
+    scene.swtpm.extend_pcr(7).unwrap();
+    assert!(matches!(open(&mut *token, &uri, &sealed), Err(Error::StateRefused { .. })));
 }

@@ -7,7 +7,7 @@ use holdfast_custody::Settings;
 use holdfast_wire::{KeyUri, Scheme};
 
 use super::super::reader::{At, Section};
-use super::super::{Token, Way};
+use super::super::{Token, Tpm, Way};
 use super::{absolute, absolute_path, required_uri, timeout};
 use crate::backends;
 
@@ -68,9 +68,22 @@ fn pkcs11(section: &mut Section<'_, '_>, uri: Option<&At<KeyUri>>) -> Option<Way
     Some(Way::Pkcs11 { module: module?, pin: pin?, unpad: Vec::new() })
 }
 
-/// `tcti`.
+/// `tcti`, `storage_key_name`, `exclusive` and `pcr_signatures`.
 fn tpm(section: &mut Section<'_, '_>) -> Option<Way> {
-    let Some(tcti) = section.string("tcti") else {
+    let tcti = section.string("tcti");
+    let name = section.string("storage_key_name");
+    let exclusive = section.boolean("exclusive", false);
+    let signatures = section.strings("pcr_signatures").map_or(Vec::new(), |list| list.value);
+    let mut pcr_signatures = Vec::new();
+    for path in signatures {
+        pcr_signatures.extend(absolute(section, "pcr_signatures", path));
+    }
+    if let Some(At { value: name, span }) = &name
+        && let Err(why) = backends::check_storage_key_name(name)
+    {
+        section.fault(span.clone(), format!("storage_key_name: {why}"));
+    }
+    let Some(tcti) = tcti else {
         section
             .fault(section.span(), "[[token]] needs tcti, the way to the TPM: tcti = \"device:/dev/tpmrm0\"");
         return None;
@@ -79,7 +92,8 @@ fn tpm(section: &mut Section<'_, '_>) -> Option<Way> {
         section.fault(tcti.span, why);
         return None;
     }
-    Some(Way::Tpm { tcti: tcti.value })
+    let storage_key_name = name.map(|name| name.value);
+    Some(Way::Tpm(Tpm { tcti: tcti.value, storage_key_name, exclusive, pcr_signatures }))
 }
 
 /// `pin = { file = "…" }`, or a credential of the service manager (systemd.exec(5), LoadCredential=).

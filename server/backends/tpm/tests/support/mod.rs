@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test target uses its part")]
 
+pub(crate) mod keys;
+
 use std::path::PathBuf;
 use std::process::Command;
 

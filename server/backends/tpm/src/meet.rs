@@ -1,0 +1,187 @@
+//! Bringing a policy session to where it authorizes the use of a key, or saying what of the machine's state forbids
+//! it.
+
+use der::asn1::UintRef;
+use der::{Decode as _, Reader as _, SliceReader};
+use holdfast_custody::{Error, PcrSelection, PcrValues};
+use holdfast_wire::{Curve, PublicKey};
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
+use tss_esapi::interface_types::resource_handles::Hierarchy;
+use tss_esapi::interface_types::session_handles::PolicySession;
+use tss_esapi::structures::{
+    Digest, EccParameter, EccSignature, Name, Nonce, Public, PublicBuffer, PublicKeyRsa, RsaSignature,
+    Signature, VerifiedTicket,
+};
+use tss_esapi::traits::UnMarshall;
+use tss_esapi::tss2_esys::TPMT_TK_VERIFIED;
+
+use crate::PolicyKey;
+use crate::ability::padded;
+use crate::device::Device;
+use crate::errors::{self, Code, Failure, code, failed};
+use crate::pcrs;
+use crate::policy::{PcrPolicy, Policy};
+use crate::signatures::{SignedPolicies, SignedPolicy};
+use crate::structures::sized;
+
+const APPROVING: &str = "using a signed policy";
+
+/// After this the session authorizes the use of a key with this policy, as long as no PCR changes.
+pub(crate) fn meet(
+    device: &mut Device,
+    session: PolicySession,
+    policy: &Policy,
+    signed: &SignedPolicies,
+) -> Result<(), Failure> {
+    match policy {
+        Policy::Exact(policy) => policy_pcr(device, session, policy)?.ok_or_else(|| {
+            refused(Vec::new(), format!(
+                "the key is bound to {}, exact values, and at least one of these PCRs has another value now",
+                policy.pcrs()
+            ))
+        }),
+        Policy::Signed(key) => {
+            let (approved, state) = approved(device, key, signed)?;
+            // Between the reading and this a PCR may have changed: the TPM has the last word.
+            policy_pcr(device, session, &state)?
+                .ok_or_else(|| refused(Vec::new(), "a PCR changes all the time".into()))?;
+            let digest = digest(&approved.policy)?;
+            let name = Name::try_from(key.name().to_vec()).map_err(|error| failed(error, APPROVING))?;
+            let ticket = ticket(device, key, &approved)?;
+            device
+                .context()
+                .policy_authorize(session, digest, Nonce::default(), &name, ticket)
+                .map_err(|error| failed(error, APPROVING))
+        }
+    }
+}
+
+/// The machine is not in the state that the key is bound to.
+pub(crate) fn refused(differ: Vec<u8>, why: String) -> Failure {
+    Error::StateRefused { differ, why }.into()
+}
+
+/// `None` where the PCRs have other values.
+fn policy_pcr(
+    device: &mut Device,
+    session: PolicySession,
+    policy: &PcrPolicy,
+) -> Result<Option<()>, Failure> {
+    const DOING: &str = "PolicyPCR";
+    let selection = policy.selection().map_err(|error| failed(error, DOING))?;
+    match device.context().policy_pcr(session, digest(policy.values())?, selection) {
+        Ok(()) => Ok(Some(())),
+        Err(error) => match code(error) {
+            Code::Tpm(errors::VALUE | errors::POLICY_FAIL) => Ok(None),
+            _ => Err(failed(error, DOING)),
+        },
+    }
+}
+
+/// The signed policy that the machine's state is, now.
+fn approved(
+    device: &mut Device,
+    key: &PolicyKey,
+    signed: &SignedPolicies,
+) -> Result<(SignedPolicy, PcrPolicy), Failure> {
+    let (policies, faults) = signed.read_for(key);
+    let mut states: Vec<(PcrSelection, PcrValues, PcrPolicy)> = Vec::new();
+    for policy in &policies {
+        if !states.iter().any(|(pcrs, ..)| *pcrs == policy.pcrs) {
+            let values = pcrs::current(device, &policy.pcrs)?;
+            let state = PcrPolicy::new(&values);
+            states.push((policy.pcrs.clone(), values, state));
+        }
+    }
+    let of = |policy: &SignedPolicy| states.iter().find(|(pcrs, ..)| *pcrs == policy.pcrs);
+    let met = policies.iter().find_map(|policy| {
+        of(policy).filter(|(.., state)| state.digest() == policy.policy).map(|(.., state)| (policy, state))
+    });
+    if let Some((policy, state)) = met {
+        return Ok((policy.clone(), state.clone()));
+    }
+    // Of those that tell their values the one that is nearest.
+    let differ = policies.iter().filter_map(|policy| {
+        let (_, now, _) = of(policy)?;
+        let then = policy.values.as_ref()?;
+        Some(then.iter().filter(|(pcr, value)| now.get(*pcr) != Some(*value)).map(|(pcr, _)| pcr).collect())
+    });
+    let differ: Vec<u8> = differ.min_by_key(Vec::len).unwrap_or_default();
+    let mut why = match policies.len() {
+        0 => format!(
+            "the key is bound to PCR policies signed by {key}, and none is where pcr_signatures looks"
+        ),
+        count => format!(
+            "the key is bound to PCR policies signed by {key}, and none of the {count} that are there is for the values that the PCRs have now"
+        ),
+    };
+    for fault in faults {
+        why.push_str("; ");
+        why.push_str(&fault);
+    }
+    Err(refused(differ, why))
+}
+
+/// The TPM's word that the signature is the signer's. It holds until the TPM is reset.
+fn ticket(device: &mut Device, key: &PolicyKey, policy: &SignedPolicy) -> Result<VerifiedTicket, Failure> {
+    if let Some(ticket) = device.ticket(&policy.policy, key) {
+        return Ok(ticket);
+    }
+    let area = sized(&[&key.public_area()]).ok_or_else(|| Error::Internal("a signer without end".into()))?;
+    let public = PublicBuffer::unmarshall(&area).and_then(Public::try_from);
+    let public = public.map_err(|error| failed(error, APPROVING))?;
+    let signature = signature(key, &policy.signature)?;
+    // A ticket of the null hierarchy is refused.
+    let signer = device
+        .context()
+        .load_external_public(public, Hierarchy::Owner)
+        .map_err(|error| failed(error, APPROVING))?;
+    device.loaded(signer.into());
+    // What is signed is the policy's digest and the policyRef, which is empty.
+    let signed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &policy.policy);
+    let verified = digest(signed.as_ref()).and_then(|digest| {
+        Ok(device
+            .context()
+            .verify_signature(signer, digest, signature)
+            .map_err(|error| failed(error, APPROVING))?)
+    });
+    device.done_with(signer.into());
+    let ticket = TPMT_TK_VERIFIED::try_from(verified?).map_err(|error| failed(error, APPROVING))?;
+    device.keep_ticket(&policy.policy, key, ticket);
+    Ok(VerifiedTicket::try_from(ticket).map_err(|error| failed(error, APPROVING))?)
+}
+
+fn signature(key: &PolicyKey, bytes: &[u8]) -> Result<Signature, Failure> {
+    let wrong = |_| Failure::from(Error::Internal("a signature that was verified and has no form".into()));
+    match key.public() {
+        PublicKey::Rsa(_) => {
+            let number = PublicKeyRsa::try_from(bytes.to_vec()).map_err(wrong)?;
+            let signature = RsaSignature::create(HashingAlgorithm::Sha256, number).map_err(wrong)?;
+            Ok(Signature::RsaSsa(signature))
+        }
+        PublicKey::Ec(public) => {
+            let [r, s] = ecdsa(bytes, public.curve)?;
+            let [r, s] = [r, s].map(|number| EccParameter::try_from(number).map_err(wrong));
+            let signature = EccSignature::create(HashingAlgorithm::Sha256, r?, s?).map_err(wrong)?;
+            Ok(Signature::EcDsa(signature))
+        }
+        _ => Err(Error::Internal("a signer of a kind that PolicyKey does not take".into()).into()),
+    }
+}
+
+/// r and s of an Ecdsa-Sig-Value (RFC 5480, appendix A), as long as the curve's coordinates.
+fn ecdsa(der: &[u8], curve: Curve) -> Result<[Vec<u8>; 2], Failure> {
+    let numbers = SliceReader::new(der).and_then(|mut reader| {
+        let numbers = reader.sequence(|inner| {
+            Ok([UintRef::decode(inner)?, UintRef::decode(inner)?].map(|number| number.as_bytes().to_vec()))
+        })?;
+        reader.finish(numbers)
+    });
+    let [r, s] =
+        numbers.map_err(|_| Error::Internal("a signature that was verified and is no DER".into()))?;
+    Ok([padded(&r, curve.coordinate_len())?, padded(&s, curve.coordinate_len())?])
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest, Failure> {
+    Digest::try_from(bytes.to_vec()).map_err(|error| failed(error, "a policy's digest"))
+}
