@@ -108,6 +108,7 @@ fn new_key(device: &mut Device, kind: KeyKind, policy: Option<PcrPolicy>) -> Res
     Ok(KeyFile {
         empty_auth: true,
         policy: policy.iter().map(PcrPolicy::command).collect(),
+        auth_policy: Vec::new(),
         parent,
         public,
         private: [&len.to_be_bytes()[..], private].concat(),
