@@ -41,7 +41,10 @@ struct Saved {
 /// A key in the TPM, for this turn.
 struct Loaded {
     handle: KeyHandle,
+    /// To which sessions are salted.
     parent: KeyHandle,
+    /// Whether that is the storage key above it, too: a persistent key does not tell its own.
+    is_under_parent: bool,
     policy: Option<PcrPolicy>,
     public: Public,
 }
@@ -89,11 +92,9 @@ impl Custodian for Connection {
     fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
         self.with_key(uri, |device, key| {
             let (public, operations) = ability::of(&key.public)?;
-            Ok(KeyInfo {
-                public: Some(public),
-                operations,
-                custody: evidence::of(&key.public, key.policy.as_ref(), device.about()),
-            })
+            let under = key.is_under_parent.then(|| read_public(device, key.parent)).transpose()?;
+            let custody = evidence::of(&key.public, key.policy.as_ref(), under.as_ref(), device.about());
+            Ok(KeyInfo { public: Some(public), operations, custody })
         })
     }
 
@@ -219,7 +220,7 @@ fn persistent(device: &mut Device, handle: u32) -> Result<Loaded, Error> {
     let public = read_public(device, key)?;
     let parent = device.usual_parent()?;
     let parent = device.parent(parent)?;
-    Ok(Loaded { handle: key, parent, policy: None, public })
+    Ok(Loaded { handle: key, parent, is_under_parent: false, policy: None, public })
 }
 
 fn load(
@@ -235,7 +236,7 @@ fn load(
         // It does not outlive a reset of the TPM; the file does.
         if let Ok(object) = device.context().context_load(known.context.clone()) {
             device.loaded(object);
-            return Ok(Loaded { handle: object.into(), parent, policy, public });
+            return Ok(Loaded { handle: object.into(), parent, is_under_parent: true, policy, public });
         }
         saved.remove(uri);
     }
@@ -250,7 +251,7 @@ fn load(
     if let Ok(context) = device.context().context_save(handle.into()) {
         saved.insert(uri.clone(), Saved { from: usable, context });
     }
-    Ok(Loaded { handle, parent, policy, public })
+    Ok(Loaded { handle, parent, is_under_parent: true, policy, public })
 }
 
 /// The public half in a file, whose policy must be the one that the file tells. TPM2_Load proves the rest.

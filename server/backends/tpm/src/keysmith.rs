@@ -1,4 +1,4 @@
-//! Making keys in the TPM, for an operator.
+//! Making keys in the TPM, and bringing them there, for an operator.
 //!
 //! The key's file appears whole or not at all, is for its owner alone, and never takes the place of another:
 //! what it replaced would be lost for good.
@@ -15,7 +15,8 @@ use tss_esapi::traits::Marshall;
 use crate::connection::Connection;
 use crate::device::Device;
 use crate::errors::failed;
-use crate::file::KeyFile;
+use crate::file::{ImportableFile, KeyFile};
+use crate::import;
 use crate::pcrs;
 use crate::policy::PcrPolicy;
 use crate::source::Source;
@@ -42,12 +43,17 @@ impl Smith {
             };
             new_key(device, kind, policy)
         })?;
-        write(&path, &file)?;
+        self.finish(uri, &path, &file)
+    }
+
+    /// Writes a key's file, which must then do.
+    fn finish(&mut self, uri: &KeyUri, path: &Path, file: &KeyFile) -> Result<Made, Error> {
+        write(path, file)?;
         match self.0.describe(uri).and_then(|info| Requirement::default().check(&info.custody).map(|()| info))
         {
             Ok(info) => Ok(Made { uri: uri.clone(), info }),
             Err(error) => {
-                let end = match std::fs::remove_file(&path) {
+                let end = match std::fs::remove_file(path) {
                     Ok(()) => "its file was removed again",
                     Err(_) => "its file is still there: remove it",
                 };
@@ -66,10 +72,18 @@ impl Keysmith for Smith {
         self.make(uri, kind, Some(to))
     }
 
-    fn import(&mut self, _: &KeyUri, _: &PrivateKey) -> Result<Made, Error> {
-        Err(Error::KeyUnfit(
-            "this version brings no keys into a TPM; make a new key there (key create) and encrypt the images anew".into(),
-        ))
+    fn import(&mut self, uri: &KeyUri, key: &PrivateKey) -> Result<Made, Error> {
+        let path = free_path(uri)?;
+        let file = self.0.turn(|device| import::plain(device, key))?;
+        self.finish(uri, &path, &file)
+    }
+
+    fn import_sealed(&mut self, uri: &KeyUri, sealed: &[u8]) -> Result<Made, Error> {
+        let path = free_path(uri)?;
+        let sealed = ImportableFile::from_pem(sealed)
+            .map_err(|why| Error::KeyUnfit(format!("the sealed key: {why}")))?;
+        let file = self.0.turn(|device| import::sealed(device, &sealed))?;
+        self.finish(uri, &path, &file)
     }
 }
 

@@ -31,6 +31,7 @@ mod eventlog;
 mod evidence;
 pub mod file;
 mod hex;
+mod import;
 mod keysmith;
 mod pcrs;
 mod policy;

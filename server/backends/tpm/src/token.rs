@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use holdfast_custody::{Custodian, Error, Keysmith, PcrSelection, PcrValues};
 
-use crate::Tcti;
 use crate::connection::Connection;
 use crate::desk::Desk;
 use crate::keysmith::Smith;
-use crate::pcrs;
+use crate::{StorageKey, Tcti, import, pcrs};
 
 /// The way to one TPM.
 #[derive(Debug, Clone)]
@@ -36,6 +35,15 @@ impl Token {
     /// The values that PCRs have now.
     pub fn pcr_values(&self, pcrs: &PcrSelection) -> Result<PcrValues, Error> {
         self.open()?.turn(|device| pcrs::current(device, pcrs))
+    }
+
+    /// The storage key under which keys of this TPM are: what is sealed to it, this TPM alone imports.
+    pub fn storage_key(&self) -> Result<StorageKey, Error> {
+        self.open()?.turn(|device| {
+            let parent = device.usual_parent()?;
+            let handle = device.parent(parent)?;
+            import::storage_key(device, handle)
+        })
     }
 
     fn open(&self) -> Result<Connection, Error> {
