@@ -16,6 +16,7 @@ use holdfast_wire::{Curve, PublicKey, Secret};
 
 /// Bytes. An RSA-8192 key in PEM has 6 KiB.
 const MAX_LEN: usize = 64 * 1024;
+const SEALED: &[u8] = b"-----BEGIN TSS2 PRIVATE KEY-----";
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 const ENCRYPTED: &str = "the key is encrypted; decrypt it into a file that only you can read (umask 077; openssl pkey -in FILE -out PLAIN), import that, and destroy it";
@@ -25,12 +26,37 @@ const NO_KEY: &str =
     "no PEM block with a private key (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\")";
 const NOT_USABLE: &str = "the key cannot be used: only RSA with 2048 to 8192 bits and EC on P-256, P-384 and P-521 are taken, undamaged";
 
-/// Reads and checks a key. The error does not name the file.
+/// What stands in a file.
+pub(super) enum Found {
+    /// A key.
+    Plain(PrivateKey),
+    /// One that is sealed to a TPM: the PEM block as it is, for its TPM to judge.
+    Sealed(Secret),
+}
+
+/// Reads and checks a key in plain. The error does not name the file.
+#[cfg(feature = "tpm")]
 pub(super) fn read(path: &Path) -> Result<PrivateKey, String> {
+    match find(path)? {
+        Found::Plain(key) => Ok(key),
+        Found::Sealed(_) => {
+            Err("a key for a TPM already (TSS2 PRIVATE KEY); what is sealed is a plain one".into())
+        }
+    }
+}
+
+/// Reads a key in either form. The error does not name the file.
+pub(super) fn find(path: &Path) -> Result<Found, String> {
     let file = open(path)?;
-    let key = parse(file.bytes.expose())?;
-    warn_if_open(path, &file);
-    Ok(key)
+    let text = file.bytes.expose();
+    let found = match block(text)? {
+        block if block.starts_with(SEALED) => Found::Sealed(Secret::copy_of(block)),
+        block => Found::Plain(parse(block)?),
+    };
+    if file.mode & 0o007 != 0 {
+        tracing::warn!(file = %path.display(), "every user of this machine may read the key file, and may have");
+    }
+    Ok(found)
 }
 
 fn open(path: &Path) -> Result<RegularFile, String> {
@@ -40,14 +66,7 @@ fn open(path: &Path) -> Result<RegularFile, String> {
     })
 }
 
-fn warn_if_open(path: &Path, file: &RegularFile) {
-    if file.mode & 0o007 != 0 {
-        tracing::warn!(file = %path.display(), "every user of this machine may read the key file, and may have");
-    }
-}
-
-fn parse(text: &[u8]) -> Result<PrivateKey, &'static str> {
-    let block = block(text)?;
+fn parse(block: &[u8]) -> Result<PrivateKey, &'static str> {
     // A format of its own in lines of its own length, which no PEM reader takes.
     if block.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----") {
         return Err(OPENSSH);
@@ -136,6 +155,10 @@ mod tests {
 
     use super::*;
 
+    fn parse(text: &[u8]) -> Result<PrivateKey, &'static str> {
+        super::parse(block(text)?)
+    }
+
     fn vectors() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/keys")
     }
@@ -200,5 +223,16 @@ mod tests {
         let large = dir.path().join("large");
         File::create(&large).unwrap().set_len(MAX_LEN as u64 + 1).unwrap();
         assert!(read(&large).unwrap_err().contains("more than"));
+    }
+
+    #[test]
+    fn a_sealed_key_is_told_from_a_plain_one_and_given_on_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node-a.tss");
+        let block = "-----BEGIN TSS2 PRIVATE KEY-----\nAAAA\n-----END TSS2 PRIVATE KEY-----";
+        fs::write(&path, format!("for node-a\n{block}\n")).unwrap();
+        let Found::Sealed(text) = find(&path).unwrap() else { panic!("taken for a plain key") };
+        assert_eq!(text.expose(), block.as_bytes());
+        assert!(read(&path).unwrap_err().contains("a key for a TPM already"));
     }
 }
