@@ -66,7 +66,8 @@ pub fn seal(request: &Request<'_>) -> Result<String, String> {
         let line = format!("  {} for {} {label}", file.display(), storage_key.name());
         let _ = writeln!(report, "{}", printable(line.trim_end()));
     }
-    report.push_str("\nOn each machine, with its own file (then destroy the file):\n");
+    report.push_str("\nWhoever has such a file and its TPM has the key, whatever it is bound to: it travels as a secret does.\n");
+    report.push_str("On each machine, with its own file, which is destroyed after it:\n");
     report.push_str("  holdfastd key import tpm:file=/var/lib/holdfast/images.tss --from FILE\n");
     Ok(report)
 }

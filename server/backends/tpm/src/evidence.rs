@@ -34,7 +34,7 @@ pub(crate) fn of(
     };
     let duplicated = match (fixed, stays) {
         (true, _) => "no, it is fixedTPM",
-        (false, true) => "no, its policy names no TPM2_Duplicate and its storage key is fixedTPM",
+        (false, true) => "no, nothing allows TPM2_Duplicate and its storage key is fixedTPM",
         (false, false) => "not ruled out",
     };
     let told = [
@@ -69,8 +69,9 @@ pub(crate) fn of(
 ///
 /// What is not fixed to it may be duplicated to another storage key, but only by a policy that names that command
 /// (TPM2_PolicyCommandCode or TPM2_PolicyDuplicationSelect; the DUP role, Part 1, section 19.2): never without
-/// a policy, whatever its password, and never by PCR values alone. Where the storage key itself can leave, all
-/// under it does.
+/// a policy, whatever its password, and never by PCR values alone. By TPM2_PolicyAuthorize it may, as its signer
+/// pleases, unless TPM2_PolicyCommandCode with another command stands behind it. Where the storage key itself
+/// can leave, all under it does.
 fn stays(public: &Public, policy: Option<&PcrPolicy>, under: Option<&Public>) -> bool {
     let attributes = public.object_attributes();
     // A PcrPolicy is PolicyPCR and nothing else, and was compared with the digest.

@@ -3,8 +3,10 @@
 //! The sealed key decrypts and does nothing else, has no password, and says for ever that it was brought in:
 //! fixedTPM, fixedParent and sensitiveDataOrigin are clear, which TPM2_Import asks for. It can nevertheless
 //! not leave its TPM again once it is there: TPM2_Duplicate takes a policy alone, which must name that command
-//! (the DUP role; TPM 2.0 Library Part 1, section 19.2), and neither no policy nor PCR values do.
+//! (the DUP role; TPM 2.0 Library Part 1, section 19.2), and neither no policy nor PCR values do. Whoever signs
+//! policies for it could sign one that does: so its own policy names the one command that it is for.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::error::Unspecified;
 use holdfast_custody::{Binding, Error, PrivateKey};
 use holdfast_wire::{Curve, PublicKey, Secret};
@@ -12,11 +14,12 @@ use holdfast_wire::{Curve, PublicKey, Secret};
 use crate::duplicate::{Duplicate, wrap};
 use crate::file::{ImportableFile, PolicyCommand};
 use crate::policy::PcrPolicy;
+use crate::policy_key::{POLICY_AUTHORIZE, PolicyKey};
 use crate::storage_key::{Name, StorageKey};
 use crate::structures::{alg, attribute, curve, put_sized, sized};
 
 /// Seals `key` to the TPM that has the storage key `to`. There it is used only as it is bound: to exact PCR
-/// values, or to nothing.
+/// values, to those that somebody signs (TPM2_PolicyAuthorize, then TPM2_PolicyCommandCode), or to nothing.
 pub fn seal(key: &PrivateKey, to: &StorageKey, bound: Option<&Binding>) -> Result<ImportableFile, Error> {
     let policy = match bound {
         None => Policy::none(),
@@ -26,7 +29,10 @@ pub fn seal(key: &PrivateKey, to: &StorageKey, bound: Option<&Binding>) -> Resul
                 "PCR values of this moment are those of another machine than the key is sealed to; give the values themselves".into(),
             ));
         }
-        Some(_) => return Err(Error::Unsupported("sealing to signed policies")),
+        Some(Binding::Signed(signer)) => {
+            Policy::signed(&PolicyKey::new(signer.clone()).map_err(Error::KeyUnfit)?, key.public())
+        }
+        Some(_) => return Err(Error::Unsupported("sealing to such a state")),
     };
     let public = public_area(key.public(), &policy)?;
     let Duplicate { private, seed } =
@@ -48,6 +54,11 @@ pub fn seal(key: &PrivateKey, to: &StorageKey, bound: Option<&Binding>) -> Resul
     })
 }
 
+/// TPM_CC (Part 2, section 6.5.2).
+const ECDH_ZGEN: u32 = 0x154;
+const RSA_DECRYPT: u32 = 0x159;
+const POLICY_COMMAND_CODE: u32 = 0x16c;
+
 /// A policy as the key has it, and as its file tells it.
 struct Policy {
     digest: Vec<u8>,
@@ -61,6 +72,19 @@ impl Policy {
 
     fn exact(policy: &PcrPolicy) -> Policy {
         Policy { digest: policy.digest().to_vec(), commands: vec![policy.command()] }
+    }
+
+    fn signed(signer: &PolicyKey, key: &PublicKey) -> Policy {
+        let authorize = PolicyCommand { code: POLICY_AUTHORIZE, parameters: signer.command_parameters() };
+        let command = if matches!(key, PublicKey::Rsa(_)) { RSA_DECRYPT } else { ECDH_ZGEN };
+        let name_command =
+            PolicyCommand { code: POLICY_COMMAND_CODE, parameters: command.to_be_bytes().to_vec() };
+        // Part 3, section 23.11.
+        let mut digest = digest::Context::new(&digest::SHA256);
+        digest.update(&signer.policy_digest());
+        digest.update(&POLICY_COMMAND_CODE.to_be_bytes());
+        digest.update(&name_command.parameters);
+        Policy { digest: digest.finish().as_ref().to_vec(), commands: vec![authorize, name_command] }
     }
 }
 

@@ -9,16 +9,36 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use holdfast_custody::{Binding, PrivateKey};
-use holdfast_tpm::file::{ImportableFile, KeyFile};
+use holdfast_tpm::file::ImportableFile;
 use holdfast_tpm::seal;
-use holdfast_wire::Curve;
-use support::{Scene, ec};
+use holdfast_wire::{Curve, PublicKey};
+use support::{Scene, ec, run};
 
 const HANDLE: u32 = 0x8100_0001;
 
 fn sealed(scene: &Scene, key: &PrivateKey, bound: Option<&Binding>) -> ImportableFile {
     let to = scene.storage_key("ecc", &format!("{HANDLE:#x}"));
     seal(key, &to, bound).unwrap()
+}
+
+/// Loads an imported key as `key`.
+fn load(scene: &Scene, file: &ImportableFile) {
+    fs::write(scene.at("pub"), &file.public).unwrap();
+    fs::write(scene.at("dup"), &file.duplicate).unwrap();
+    fs::write(scene.at("seed"), &file.secret).unwrap();
+    let parent = format!("{HANDLE:#x}");
+    let [public, duplicate, seed, private, key] =
+        ["pub", "dup", "seed", "priv", "key"].map(|name| scene.at(name));
+    let import = ["-Q", "-C", &parent, "-u", &public, "-i", &duplicate, "-s", &seed, "-r", &private];
+    scene.tool("tpm2_import", &import);
+    scene.tool("tpm2_load", &["-Q", "-C", &parent, "-u", &public, "-r", &private, "-c", &key]);
+    flush(scene);
+}
+
+fn flush(scene: &Scene) {
+    for kind in ["-t", "-l", "-s"] {
+        scene.tool("tpm2_flushcontext", &[kind]);
+    }
 }
 
 /// TPM2_Duplicate in a session that `policy` has prepared, or with the key's empty password.
@@ -35,9 +55,7 @@ fn duplicate(scene: &Scene, policy: Option<&[(&str, &[&str])]>) -> String {
         command.args(["-p", &format!("session:{session}")]);
     }
     let output = command.output().unwrap();
-    for kind in ["-t", "-l", "-s"] {
-        scene.tool("tpm2_flushcontext", &[kind]);
-    }
+    flush(scene);
     assert!(!output.status.success() && !fs::exists(scene.at("left")).unwrap());
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -50,15 +68,7 @@ fn an_imported_key_is_never_duplicated_whatever_is_tried() {
     for bound in [None, Some(Binding::Exact(zeros.parse().unwrap()))] {
         let scene = Scene::new();
         let file = sealed(&scene, &ec(Curve::P256), bound.as_ref());
-        let pem = file.to_pem().unwrap();
-        scene.token.keysmith().unwrap().import_sealed(&scene.uri("imported"), pem.as_bytes()).unwrap();
-        let imported = KeyFile::from_pem(&fs::read(scene.path("imported")).unwrap()).unwrap();
-        fs::write(scene.at("pub"), imported.public).unwrap();
-        fs::write(scene.at("priv"), imported.private).unwrap();
-        let [public, private, key] = ["pub", "priv", "key"].map(|name| scene.at(name));
-        let parent = format!("{HANDLE:#x}");
-        scene.tool("tpm2_load", &["-Q", "-C", &parent, "-u", &public, "-r", &private, "-c", &key]);
-        scene.tool("tpm2_flushcontext", &["-t"]);
+        load(&scene, &file);
         // TPM_RC_AUTH_TYPE: no password, not even the empty one that opens.
         assert!(duplicate(&scene, None).contains("0x124"));
         // TPM_RC_POLICY_FAIL
@@ -67,6 +77,89 @@ fn an_imported_key_is_never_duplicated_whatever_is_tried() {
             assert!(refused.contains("0x99D"), "{bound:?} {policy:?}: {refused}");
         }
     }
+}
+
+/// Whoever signs policies may sign one that names TPM2_Duplicate, and TPM2_PolicyAuthorize keeps what it names.
+#[test]
+fn not_even_by_a_signed_policy_does_a_sealed_key_leave() {
+    let scene = Scene::new();
+    let signer = signer(&scene);
+    let key = ec(Curve::P256);
+    let file = sealed(&scene, &key, Some(&Binding::Signed(signer)));
+    load(&scene, &file);
+    let [digest, name, ticket] = ["approved", "signer.name", "ticket"].map(|name| scene.at(name));
+    let authorize = ("tpm2_policyauthorize", &["-i", &digest, "-n", &name, "-t", &ticket][..]);
+    let names = |command| ("tpm2_policycommandcode", std::slice::from_ref(command));
+    let (duplicates, opens) = (names(&"TPM2_CC_Duplicate"), names(&"TPM2_CC_ECDH_ZGen"));
+
+    sign(&scene, &[duplicates]);
+    // What would do, were it the whole policy: TPM_RC_POLICY_FAIL.
+    assert!(duplicate(&scene, Some(&[duplicates, authorize])).contains("0x99D"));
+    // TPM_RC_VALUE: another command was named before.
+    let session = scene.at("session");
+    scene.tool("tpm2_startauthsession", &["-Q", "--policy-session", "-S", &session]);
+    for (tool, arguments) in [duplicates, authorize] {
+        scene.tool(tool, &[&["-Q", "-S", &session], arguments].concat());
+    }
+    let mut name_the_other = scene.swtpm.tool("tpm2_policycommandcode").unwrap();
+    let refused = name_the_other.args(["-S", &session, "TPM2_CC_ECDH_ZGen"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("0x1C4"));
+    flush(&scene);
+
+    // By a policy that is signed for PCR values it opens, and does not leave.
+    let pcr = ("tpm2_policypcr", &["-l", "sha256:7"][..]);
+    sign(&scene, &[pcr]);
+    assert!(duplicate(&scene, Some(&[pcr, authorize])).contains("0x99D"));
+    // The whole policy, which is for another command: TPM_RC_POLICY_CC.
+    assert!(duplicate(&scene, Some(&[pcr, authorize, opens])).contains("0x9A4"));
+    scene.tool("tpm2_startauthsession", &["-Q", "--policy-session", "-S", &session]);
+    for (tool, arguments) in [pcr, authorize, opens] {
+        scene.tool(tool, &[&["-Q", "-S", &session], arguments].concat());
+    }
+    let PublicKey::Ec(public) = key.public() else { panic!() };
+    let point = [&[0, 68, 0, 32], &public.point[1..33], &[0, 32], &public.point[33..]].concat();
+    fs::write(scene.at("point"), point).unwrap();
+    let auth = format!("session:{session}");
+    let [key, point, out] = ["key", "point", "out"].map(|name| scene.at(name));
+    scene.tool("tpm2_ecdhzgen", &["-Q", "-c", &key, "-u", &point, "-o", &out, "-p", &auth]);
+    assert_eq!(fs::read(out).unwrap().len(), 70);
+}
+
+/// A signer of policies, loaded as tpm2-tools and systemd do: `signer.name` is its Name.
+fn signer(scene: &Scene) -> PublicKey {
+    let [private, public] = ["signer.pem", "signer.pub.pem"].map(|name| scene.at(name));
+    let openssl = || hsm_sim::command("openssl", "openssl").unwrap();
+    let mut generate = openssl();
+    generate.args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &private]);
+    run(generate);
+    let mut export = openssl();
+    export.args(["pkey", "-pubout", "-in", &private, "-out", &public]);
+    run(export);
+    PublicKey::from_pem(&fs::read_to_string(public).unwrap()).unwrap()
+}
+
+/// The policy of these commands, signed, and the TPM's ticket for the signature.
+fn sign(scene: &Scene, policy: &[(&str, &[&str])]) {
+    let [session, digest, signature] = ["session", "approved", "signature"].map(|name| scene.at(name));
+    scene.tool("tpm2_startauthsession", &["-Q", "-S", &session]);
+    for (tool, arguments) in policy {
+        scene.tool(tool, &[&["-Q", "-S", &session, "-L", &digest], *arguments].concat());
+    }
+    flush(scene);
+    let mut sign = hsm_sim::command("openssl", "openssl").unwrap();
+    run({
+        sign.args(["dgst", "-sha256", "-sign", &scene.at("signer.pem"), "-out", &signature, &digest]);
+        sign
+    });
+    let [public, context, name, ticket] =
+        ["signer.pub.pem", "signer.ctx", "signer.name", "ticket"].map(|name| scene.at(name));
+    let external = ["-Q", "-C", "o", "-G", "ecc", "-u", &public, "-c", &context, "-n", &name];
+    scene.tool("tpm2_loadexternal", &external);
+    scene.tool("tpm2_flushcontext", &["-t"]);
+    let verify =
+        ["-Q", "-c", &context, "-g", "sha256", "-m", &digest, "-s", &signature, "-t", &ticket, "-f", "ecdsa"];
+    scene.tool("tpm2_verifysignature", &verify);
+    flush(scene);
 }
 
 /// Why a sealed file is to be destroyed once it is imported, and is to travel as a secret does: TPM2_Rewrap
