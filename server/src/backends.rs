@@ -63,6 +63,18 @@ pub fn keysmith(token: &config::Token, state_dir: &Path) -> Result<Box<dyn Keysm
     }
 }
 
+/// The storage key of a TPM.
+#[cfg(feature = "tpm")]
+pub fn storage_key(token: &config::Token) -> Result<holdfast_tpm::StorageKey, Error> {
+    match &token.way {
+        config::Way::Tpm(way) => tpm(token, way)?.storage_key(),
+        #[cfg(feature = "pkcs11")]
+        config::Way::Pkcs11 { .. } => Err(Error::KeyUnfit("only a TPM has a storage key".into())),
+        #[cfg(not(feature = "pkcs11"))]
+        _ => Err(without(token.uri.scheme())),
+    }
+}
+
 /// Where latches live: for the daemon's own user alone.
 pub fn make_state_dir(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;

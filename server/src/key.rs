@@ -1,15 +1,13 @@
-//! `holdfastd key create` and `key import`: an operator gives a configured token a new key.
+//! `holdfastd key`: an operator gives a configured token a new key, or seals one for TPMs elsewhere.
 //!
 //! Module and PIN are those of the `[[token]]` that the new key's URI matches, so that there is one place
 //! that says how a token is reached, and the PIN latch is the daemon's. The daemon itself makes no keys.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use aws_lc_rs::rand;
-use holdfast_custody::{Binding, KeyKind, Keysmith, Made};
+use holdfast_custody::{Binding, KeyKind, Keysmith, Made, RegularFile};
 use holdfast_wire::keyprovider::is_alias;
 use holdfast_wire::{KeyUri, PublicKey};
 
@@ -19,6 +17,20 @@ use crate::config::{self, Config};
 use crate::keyring::type_name;
 
 mod file;
+#[cfg(feature = "tpm")]
+mod pinned;
+#[cfg(feature = "tpm")]
+pub mod seal;
+#[cfg(feature = "tpm")]
+pub mod storage_key;
+
+/// A key that was brought into its token.
+pub struct Imported {
+    /// As a made one.
+    pub made: Made,
+    /// What is still to be done with where it came from: a line.
+    pub warning: String,
+}
 
 /// Makes a key inside the token that `uri` names; for use only in the state that it is bound `to`.
 pub fn create(config: &Config, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>) -> Result<Made, String> {
@@ -32,11 +44,9 @@ pub fn create(config: &Config, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>
 
 /// The public key in PEM whose holder signs PCR policies.
 pub fn policy_key(file: &Path) -> Result<PublicKey, String> {
-    const MAX_LEN: u64 = 64 * 1024;
-    let mut pem = String::new();
-    let read = File::open(file).and_then(|file| file.take(MAX_LEN).read_to_string(&mut pem));
-    read.map_err(|error| format!("{}: {error}", file.display()))?;
-    PublicKey::from_pem(&pem).map_err(|why| {
+    const MAX_LEN: usize = 64 * 1024;
+    let read = RegularFile::read(file, MAX_LEN).map_err(|error| format!("{}: {error}", file.display()))?;
+    PublicKey::from_pem(&String::from_utf8_lossy(read.bytes.expose())).map_err(|why| {
         format!(
             "{}: {why}; openssl pkey -in policy.pem -pubout writes the public half of a policy key",
             file.display()
@@ -44,11 +54,32 @@ pub fn policy_key(file: &Path) -> Result<PublicKey, String> {
     })
 }
 
-/// Brings the private key in a PEM file into the token that `uri` names.
-pub fn import(config: &Config, uri: &KeyUri, from: &Path) -> Result<Made, String> {
+/// Brings the private key in a PEM file, in plain or sealed to that very token, into the token that `uri` names.
+pub fn import(config: &Config, uri: &KeyUri, from: &Path) -> Result<Imported, String> {
     // A file that cannot be used is found out before the token is asked for anything.
-    let key = file::read(from).map_err(|why| format!("{}: {why}", from.display()))?;
-    keysmith(config, uri)?.import(uri, &key).map_err(|error| format!("{uri}: {error}"))
+    let found = file::find(from).map_err(|why| format!("{}: {why}", from.display()))?;
+    let mut smith = keysmith(config, uri)?;
+    let (made, warning) = match &found {
+        file::Found::Plain(key) => (smith.import(uri, key), in_the_clear(from)),
+        file::Found::Sealed(text) => (smith.import_sealed(uri, text.expose()), with_its_tpm(from)),
+    };
+    Ok(Imported { made: made.map_err(|error| format!("{uri}: {error}"))?, warning })
+}
+
+/// What is to be done with the file of a plain key that is elsewhere now: a line.
+pub fn in_the_clear(file: &Path) -> String {
+    format!(
+        "{} still holds the key in the clear: destroy it and every copy of it, backups included",
+        file.display()
+    )
+}
+
+/// TPM2_Rewrap gives the key away from such a file, whatever it is bound to.
+fn with_its_tpm(file: &Path) -> String {
+    format!(
+        "{} and this TPM together still give the key away, whatever it is bound to: destroy it and every copy of it",
+        file.display()
+    )
 }
 
 /// What was made, for a terminal: what the token says of it and the lines for the configuration.

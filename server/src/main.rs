@@ -1,12 +1,15 @@
-//! The command line of `holdfastd`.
+//! `holdfastd`: does what its command line says.
+
+mod cli;
 
 use std::alloc::System;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use holdfast_custody::{Binding, KeyKind, Made, PcrSelection};
+use clap::Parser as _;
+use cli::{Cli, Command, KeyCommand, New};
+use holdfast_custody::{Binding, Made};
 use holdfast_wire::KeyUri;
 use holdfastd::config::{self, Config};
 use holdfastd::daemon::Stopped;
@@ -19,93 +22,6 @@ use zeroizing_alloc::ZeroAlloc;
 #[global_allocator]
 static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
-/// Key provider for encrypted container images; its keys stay in hardware.
-#[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
-struct Cli {
-    #[command(flatten)]
-    file: File,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Parser)]
-struct File {
-    /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
-    config: PathBuf,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serve until told to stop (the default).
-    Run {
-        #[command(flatten)]
-        file: File,
-    },
-    /// Say what is wrong with the configuration; exit with 1 if anything is.
-    Check {
-        #[command(flatten)]
-        file: File,
-        /// Also log in to every token, once, and describe every key.
-        #[arg(long)]
-        tokens: bool,
-    },
-    /// Give a token a new key.
-    #[command(subcommand)]
-    Key(KeyCommand),
-}
-
-#[derive(Subcommand)]
-enum KeyCommand {
-    /// Make a key inside a configured token, that never leaves it.
-    ///
-    /// Prints what the token says of it, the lines for the configuration, and its public half. A label or
-    /// an id that is there already is refused.
-    Create {
-        #[command(flatten)]
-        new: New,
-        /// What key: rsa-2048, rsa-3072, rsa-4096, ecc-p256, ecc-p384, ecc-p521 or aes-256.
-        #[arg(long, value_name = "KIND")]
-        algorithm: KeyKind,
-        /// Of a key in a TPM: bind it to the values that these PCRs have now, as in sha256:7+11. The TPM
-        /// uses it only while they have them, so a change of firmware or kernel may lock it for good.
-        #[arg(long, value_name = "BANK:PCRS")]
-        pcrs: Option<PcrSelection>,
-        /// Of a key in a TPM: bind it to PCR values that the holder of this key signs (holdfastd pcr sign), now or
-        /// later, so that an update needs a signature and no new key. A public key in PEM: RSA, P-256 or P-384.
-        #[arg(long, value_name = "FILE", conflicts_with = "pcrs")]
-        policy_key: Option<PathBuf>,
-        /// Of a key in a TPM: give it this persistent handle as well, as in 0x81010002.
-        #[arg(long, value_name = "HANDLE")]
-        persist: Option<String>,
-    },
-    /// Bring a private key from a file into a configured token, from where it cannot leave again.
-    ///
-    /// The token states for ever that the key was imported, because copies of it may be elsewhere. Where
-    /// you can, make a new key instead and encrypt the images anew.
-    Import {
-        #[command(flatten)]
-        new: New,
-        /// An RSA or EC key in PEM, not encrypted: PKCS#8, PKCS#1 or SEC 1.
-        #[arg(long, value_name = "FILE")]
-        from: PathBuf,
-    },
-}
-
-#[derive(Args)]
-struct New {
-    /// The token and the new key's label, as in pkcs11:token=prod;object=images-2026; an id is chosen
-    /// where none is given. In a TPM the new key's file, as in tpm:file=/etc/holdfast/images.tss.
-    // Parsed by us: clap would quote one that it does not like, and somebody may have put a PIN into it.
-    uri: String,
-    /// Write the public half (PEM) to this new file and not to the terminal.
-    #[arg(long, value_name = "FILE")]
-    public: Option<PathBuf>,
-    #[command(flatten)]
-    file: File,
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -115,23 +31,21 @@ fn main() -> ExitCode {
         Some(Command::Key(KeyCommand::Create { mut new, algorithm, pcrs, policy_key, persist })) => {
             // The handle is a part of where the key is.
             new.uri.extend(persist.map(|handle| format!(";handle={handle}")));
-            let to = match (pcrs, policy_key) {
-                (Some(pcrs), _) => Ok(Some(Binding::Current(pcrs))),
-                (None, file) => file.map(|file| key::policy_key(&file).map(Binding::Signed)).transpose(),
-            };
-            to.and_then(|to| make_key(&new, |config, uri| key::create(config, uri, algorithm, to.as_ref())))
+            bound(pcrs.map(Binding::Current), policy_key.as_deref())
+                .and_then(|to| make_key(&new, |config, uri| key::create(config, uri, algorithm, to.as_ref())))
                 .and_then(|made| tell(&new, &made))
         }
         Some(Command::Key(KeyCommand::Import { new, from })) => {
-            make_key(&new, |config, uri| key::import(config, uri, &from)).and_then(|made| {
-                let told = tell(&new, &made);
-                complain(&format!(
-                    "{} still holds the key in the clear: destroy it and every copy of it, backups included",
-                    from.display()
-                ));
+            make_key(&new, |config, uri| key::import(config, uri, &from)).and_then(|imported| {
+                let told = tell(&new, &imported.made);
+                complain(&imported.warning);
                 told
             })
         }
+        #[cfg(feature = "tpm")]
+        Some(Command::Key(KeyCommand::Seal(seal))) => run_seal(&seal),
+        #[cfg(feature = "tpm")]
+        Some(Command::Key(KeyCommand::StorageKey(storage_key))) => run_storage_key(&storage_key),
     };
     result.unwrap_or_else(|line| {
         // Several faults are several lines; each stands alone.
@@ -181,12 +95,44 @@ fn run_check(path: &Path, tokens: bool) -> Result<ExitCode, String> {
     Ok(if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn make_key(new: &New, make: impl FnOnce(&Config, &KeyUri) -> Result<Made, String>) -> Result<Made, String> {
+fn make_key<T>(new: &New, make: impl FnOnce(&Config, &KeyUri) -> Result<T, String>) -> Result<T, String> {
     holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
     let uri = new.uri.parse().map_err(|error| format!("the URI of the new key: {error}"))?;
     let config = Config::load(&new.file.config).map_err(|error| error.to_string())?;
-    log_to_stderr(&config::Log { json: false, level: "warn".into() }, "warn");
+    log_warnings();
     make(&config, &uri)
+}
+
+/// To PCR values, or to those that the holder of a key signs, or to nothing.
+fn bound(to_values: Option<Binding>, policy_key: Option<&Path>) -> Result<Option<Binding>, String> {
+    match policy_key {
+        None => Ok(to_values),
+        Some(file) => key::policy_key(file).map(|key| Some(Binding::Signed(key))),
+    }
+}
+
+#[cfg(feature = "tpm")]
+fn run_seal(seal: &cli::Seal) -> Result<ExitCode, String> {
+    holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
+    log_warnings();
+    let bound = bound(seal.pcrs.clone().map(Binding::Exact), seal.policy_key.as_deref())?;
+    let cli::Seal { key, to, names, output: dir, .. } = seal;
+    let report = key::seal::seal(&key::seal::Request { key, to, names, dir, bound: bound.as_ref() })?;
+    say(&report).map_err(|error| format!("{error}; the key was sealed"))?;
+    complain(&key::in_the_clear(key));
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "tpm")]
+fn run_storage_key(asked: &cli::StorageKey) -> Result<ExitCode, String> {
+    let uri = asked.uri.parse().map_err(|error| format!("the URI of the TPM: {error}"))?;
+    let config = Config::load(&asked.file.config).map_err(|error| error.to_string())?;
+    let storage_key = key::storage_key::read(&config, &uri)?;
+    if let Some(file) = &asked.output {
+        key::storage_key::write(&storage_key, file)?;
+    }
+    say(&key::storage_key::report(&storage_key, asked.output.as_deref()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The key is on its token now, whatever cannot be written here: what was chosen for it, such as its id,
@@ -233,6 +179,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))
+}
+
+/// For verbs that have no configuration, or none yet.
+fn log_warnings() {
+    log_to_stderr(&config::Log { json: false, level: "warn".into() }, "warn");
 }
 
 fn log_to_stderr(log: &config::Log, filter: &str) {

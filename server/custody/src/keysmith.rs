@@ -30,6 +30,13 @@ pub trait Keysmith {
     /// Writes a key that exists outside into the token, from where it cannot leave again. The token states
     /// for ever that it was brought in. As [`Keysmith::create`] otherwise.
     fn import(&mut self, uri: &KeyUri, key: &PrivateKey) -> Result<Made, Error>;
+
+    /// As [`Keysmith::import`], a key that was sealed to this very token elsewhere, in the form that such keys
+    /// have for it: of a TPM the text of a TSS2 PRIVATE KEY file. What it is bound to goes with it.
+    fn import_sealed(&mut self, uri: &KeyUri, sealed: &[u8]) -> Result<Made, Error> {
+        let _ = (uri, sealed);
+        Err(Error::Unsupported("the import of sealed keys"))
+    }
 }
 
 /// A key that is on its token now.

@@ -22,6 +22,7 @@ mod keysmith;
 mod latch;
 mod pcr;
 mod pool;
+mod regular_file;
 
 pub use custodian::{Custodian, Health, KeyInfo};
 pub use custody::{Custody, Requirement};
@@ -30,3 +31,4 @@ pub use keysmith::{KeyKind, Keysmith, Made, PrivateKey, RsaPrivateKey};
 pub use latch::PinLatch;
 pub use pcr::{Binding, PcrBank, PcrSelection, PcrValues};
 pub use pool::{Connect, Pool, Settings, Usage, Workers};
+pub use regular_file::RegularFile;

@@ -3,9 +3,7 @@
 //! What is read is wiped when it is no longer needed; the file itself is the operator's to destroy. No
 //! error quotes any of it.
 
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use aws_lc_rs::agreement;
@@ -13,11 +11,12 @@ use aws_lc_rs::encoding::{AsBigEndian as _, EcPrivateKeyBin};
 use aws_lc_rs::rsa::KeyPair;
 use der::Decode as _;
 use der::asn1::ObjectIdentifier;
-use holdfast_custody::{PrivateKey, RsaPrivateKey};
+use holdfast_custody::{PrivateKey, RegularFile, RsaPrivateKey};
 use holdfast_wire::{Curve, PublicKey, Secret};
 
 /// Bytes. An RSA-8192 key in PEM has 6 KiB.
-const MAX_LEN: u64 = 64 * 1024;
+const MAX_LEN: usize = 64 * 1024;
+const SEALED: &[u8] = b"-----BEGIN TSS2 PRIVATE KEY-----";
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 const ENCRYPTED: &str = "the key is encrypted; decrypt it into a file that only you can read (umask 077; openssl pkey -in FILE -out PLAIN), import that, and destroy it";
@@ -27,30 +26,47 @@ const NO_KEY: &str =
     "no PEM block with a private key (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\")";
 const NOT_USABLE: &str = "the key cannot be used: only RSA with 2048 to 8192 bits and EC on P-256, P-384 and P-521 are taken, undamaged";
 
-/// Reads and checks a key. The error does not name the file.
-pub(super) fn read(path: &Path) -> Result<PrivateKey, String> {
-    // Before it is opened: opening a FIFO would wait for ever.
-    let about = fs::metadata(path).map_err(|error| error.to_string())?;
-    if !about.is_file() {
-        return Err("is not a file".into());
-    }
-    if about.len() > MAX_LEN {
-        return Err(format!("has more than {MAX_LEN} bytes, which no private key has"));
-    }
-    // Large enough from the start: growing would leave copies behind.
-    let mut bytes = Vec::with_capacity(MAX_LEN as usize + 1);
-    let read = File::open(path).and_then(|file| file.take(MAX_LEN).read_to_end(&mut bytes));
-    let text = Secret::new(bytes);
-    read.map_err(|error| error.to_string())?;
-    let key = parse(text.expose())?;
-    if about.mode() & 0o007 != 0 {
-        tracing::warn!(file = %path.display(), "every user of this machine may read the key file, and may have");
-    }
-    Ok(key)
+/// What stands in a file.
+pub(super) enum Found {
+    /// A key.
+    Plain(PrivateKey),
+    /// One that is sealed to a TPM: the PEM block as it is, for its TPM to judge.
+    Sealed(Secret),
 }
 
-fn parse(text: &[u8]) -> Result<PrivateKey, &'static str> {
-    let block = block(text)?;
+/// Reads and checks a key in plain. The error does not name the file.
+#[cfg(feature = "tpm")]
+pub(super) fn read(path: &Path) -> Result<PrivateKey, String> {
+    match find(path)? {
+        Found::Plain(key) => Ok(key),
+        Found::Sealed(_) => {
+            Err("a key for a TPM already (TSS2 PRIVATE KEY); what is sealed is a plain one".into())
+        }
+    }
+}
+
+/// Reads a key in either form. The error does not name the file.
+pub(super) fn find(path: &Path) -> Result<Found, String> {
+    let file = open(path)?;
+    let text = file.bytes.expose();
+    let found = match block(text)? {
+        block if block.starts_with(SEALED) => Found::Sealed(Secret::copy_of(block)),
+        block => Found::Plain(parse(block)?),
+    };
+    if file.mode & 0o007 != 0 {
+        tracing::warn!(file = %path.display(), "every user of this machine may read the key file, and may have");
+    }
+    Ok(found)
+}
+
+fn open(path: &Path) -> Result<RegularFile, String> {
+    RegularFile::read(path, MAX_LEN).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => format!("{error}, which no private key has"),
+        _ => error.to_string(),
+    })
+}
+
+fn parse(block: &[u8]) -> Result<PrivateKey, &'static str> {
     // A format of its own in lines of its own length, which no PEM reader takes.
     if block.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----") {
         return Err(OPENSSH);
@@ -134,9 +150,14 @@ fn ec(der: &[u8]) -> Result<PrivateKey, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
     use std::path::PathBuf;
 
     use super::*;
+
+    fn parse(text: &[u8]) -> Result<PrivateKey, &'static str> {
+        super::parse(block(text)?)
+    }
 
     fn vectors() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/keys")
@@ -200,7 +221,18 @@ mod tests {
         assert!(read(dir.path()).unwrap_err().contains("is not a file"));
         assert!(read(&dir.path().join("none")).unwrap_err().contains("No such file"));
         let large = dir.path().join("large");
-        File::create(&large).unwrap().set_len(MAX_LEN + 1).unwrap();
+        File::create(&large).unwrap().set_len(MAX_LEN as u64 + 1).unwrap();
         assert!(read(&large).unwrap_err().contains("more than"));
+    }
+
+    #[test]
+    fn a_sealed_key_is_told_from_a_plain_one_and_given_on_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node-a.tss");
+        let block = "-----BEGIN TSS2 PRIVATE KEY-----\nAAAA\n-----END TSS2 PRIVATE KEY-----";
+        fs::write(&path, format!("for node-a\n{block}\n")).unwrap();
+        let Found::Sealed(text) = find(&path).unwrap() else { panic!("taken for a plain key") };
+        assert_eq!(text.expose(), block.as_bytes());
+        assert!(read(&path).unwrap_err().contains("a key for a TPM already"));
     }
 }

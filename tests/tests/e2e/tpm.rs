@@ -10,13 +10,13 @@ use hsm_sim::{KeyKind, Swtpm};
 use tonic::Code;
 
 /// A house with `images` on its PKCS#11 token, and a TPM for keys that are made with `holdfastd key create`.
-fn house(swtpm: &Swtpm) -> House {
+pub(crate) fn house(swtpm: &Swtpm) -> House {
     House::new()
         .key("images", KeyKind::EcP256)
         .section(&format!("[[token]]\nuri = \"tpm:\"\ntcti = \"{}\"", swtpm.tcti()))
 }
 
-fn holdfastd(house: &House, arguments: &[&str]) -> Command {
+pub(crate) fn holdfastd(house: &House, arguments: &[&str]) -> Command {
     let mut command = Command::new(holdfast_e2e::binary("holdfastd"));
     command.args(arguments).arg("--config").arg(house.write_config()).envs(house.hsm.env());
     command
@@ -37,7 +37,7 @@ fn make(house: House, name: &str, options: &[&str]) -> (House, PathBuf) {
 }
 
 /// An image that skopeo encrypts to a public key: the packets of its layers.
-fn encrypted_to(house: &House, public: &std::path::Path, name: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn encrypted_to(house: &House, public: &std::path::Path, name: &str) -> (PathBuf, PathBuf) {
     let dir = house.dir.path().join(name);
     std::fs::create_dir(&dir).unwrap();
     let (plain, encrypted) = (image::build(&dir, 3), dir.join("encrypted"));
@@ -45,7 +45,7 @@ fn encrypted_to(house: &House, public: &std::path::Path, name: &str) -> (PathBuf
     (plain, encrypted)
 }
 
-fn decrypt(house: &House, from: &std::path::Path, to: &std::path::Path) -> Command {
+pub(crate) fn decrypt(house: &House, from: &std::path::Path, to: &std::path::Path) -> Command {
     let mut command = house.holdfast();
     command.args(["image", "decrypt"]).arg(image::oci(from)).arg(image::oci(to));
     command

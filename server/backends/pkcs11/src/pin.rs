@@ -1,11 +1,9 @@
 //! Where a PIN comes from.
 
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use holdfast_custody::Error;
+use holdfast_custody::{Error, RegularFile};
 use holdfast_wire::Secret;
 
 /// Where a token's user PIN is read, at each login and not before.
@@ -36,20 +34,15 @@ impl PinSource {
                 path.display()
             ))
         };
-        // Before it is opened: opening a FIFO would wait for ever.
-        let about = fs::metadata(path).map_err(|error| refused(error.to_string()))?;
-        if !about.is_file() {
-            return Err(refused("is not a file".into()));
-        }
+        let file = RegularFile::read(path, MAX_LEN + 2).map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => refused(too_long()),
+            _ => refused(error.to_string()),
+        })?;
         // A group may read it (root:holdfast 0640 is the usual way); everybody is a mistake.
-        if about.mode() & 0o007 != 0 {
+        if file.mode & 0o007 != 0 {
             tracing::warn!(file = %path.display(), "every user of this machine may read the PIN file: chmod o-rwx");
         }
-        // Large enough from the start: growing would leave copies behind.
-        let mut bytes = Vec::with_capacity(MAX_LEN + 3);
-        let read = File::open(path).and_then(|file| file.take(MAX_LEN as u64 + 3).read_to_end(&mut bytes));
-        let mut text = Secret::new(bytes);
-        read.map_err(|error| refused(error.to_string()))?;
+        let mut text = file.bytes;
         let pin = text.expose();
         let pin = pin.strip_suffix(b"\n").unwrap_or(pin);
         let pin = pin.strip_suffix(b"\r").unwrap_or(pin);
@@ -57,7 +50,7 @@ impl PinSource {
             return Err(refused("is empty".into()));
         }
         if pin.len() > MAX_LEN {
-            return Err(refused(format!("has more than {MAX_LEN} bytes, which no PIN has")));
+            return Err(refused(too_long()));
         }
         if pin.len() < text.len() {
             text = Secret::copy_of(pin);
@@ -66,8 +59,14 @@ impl PinSource {
     }
 }
 
+fn too_long() -> String {
+    format!("has more than {MAX_LEN} bytes, which no PIN has")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(content: &[u8]) -> Result<Vec<u8>, String> {

@@ -75,7 +75,8 @@ impl Custodian for Connection {
     fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
         self.with_key(uri, |device, key| {
             let (public, operations) = ability::of(&key.public)?;
-            let custody = evidence::of(&key.public, key.policy.as_deref(), device.about());
+            let (policy, under) = (key.policy.as_deref(), key.under.as_deref());
+            let custody = evidence::of(&key.public, policy, under, device.about());
             Ok(KeyInfo { public: Some(public), operations, custody })
         })
     }

@@ -16,6 +16,8 @@ pub(crate) const FAILURE: u32 = 0x101;
 pub(crate) const PCR_CHANGED: u32 = 0x128;
 const AUTH_UNAVAILABLE: u32 = 0x12f;
 /// Format one, without the number of the parameter, handle or session that it is about.
+const FORMAT_ONE: std::ops::Range<u32> = 0x080..0x0c0;
+const ATTRIBUTES: u32 = 0x082;
 pub(crate) const VALUE: u32 = 0x084;
 const HANDLE: u32 = 0x08b;
 const AUTH_FAIL: u32 = 0x08e;
@@ -170,6 +172,22 @@ pub(crate) fn not_loaded(error: TssError) -> Failure {
     }
 }
 
+/// Nothing, if TPM2_Import refuses what it is given: it was sealed to another storage key, or is damaged. Which
+/// of the two shows in no code.
+pub(crate) fn not_imported(error: TssError, doing: &str) -> Result<(), Failure> {
+    match code(error) {
+        Code::Tpm(ATTRIBUTES) => Err(Error::KeyUnfit(format!(
+            "{doing}: the TPM does not take its attributes: a key that is brought in is neither fixedTPM nor fixedParent"
+        ))
+        .into()),
+        Code::Tpm(AUTH_FAIL | BAD_AUTH | HANDLE) => Err(failed(error, doing)),
+        // libtpms says FAILURE of a seed that does not open, as of a ciphertext.
+        Code::Tpm(FAILURE) => Ok(()),
+        Code::Tpm(code) if FORMAT_ONE.contains(&code) => Ok(()),
+        _ => Err(failed(error, doing)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +224,14 @@ mod tests {
         assert!(matches!(not_opened(of(0x99d), "x").error, Error::Unavailable(_)));
         assert!(matches!(not_loaded(of(0x1df)).error, Error::KeyUnfit(_)));
         assert!(matches!(not_loaded(of(0x902)).error, Error::Unavailable(_)));
+        for number in [0x3df, 0x4d5, 0x4e7, 0x2e1, 0x101] {
+            assert_eq!(not_imported(of(number), "x"), Ok(()), "{number:#x}");
+        }
+        assert!(
+            matches!(not_imported(of(0x2c2), "x"), Err(Failure { error: Error::KeyUnfit(why), .. }) if why.contains("fixedTPM"))
+        );
+        assert!(matches!(not_imported(of(0x98e), "x"), Err(Failure { error: Error::KeyUnfit(_), .. })));
+        assert!(matches!(not_imported(of(0x902), "x"), Err(Failure { error: Error::Unavailable(_), .. })));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Making keys in the TPM, for an operator.
+//! Making keys in the TPM, and bringing them there, for an operator.
 //!
 //! The key's file appears whole or not at all, is for its owner alone, and never takes the place of another:
 //! what it replaced would be lost for good.
@@ -19,10 +19,10 @@ use tss_esapi::traits::Marshall;
 use crate::connection::Connection;
 use crate::device::Device;
 use crate::errors::{Again, Failure, failed};
-use crate::file::KeyFile;
+use crate::file::{ImportableFile, KeyFile};
 use crate::policy::{PcrPolicy, Policy};
 use crate::source::{Source, Usable};
-use crate::{PolicyKey, pcrs, template};
+use crate::{PolicyKey, import, pcrs, template};
 
 const MAKING: &str = "making the key";
 
@@ -34,13 +34,28 @@ impl Smith {
         Smith(connection)
     }
 
+    /// The new key's file, and the handle that it is to have beside it.
+    fn free_place(&mut self, uri: &KeyUri) -> Result<(PathBuf, Option<u32>), Error> {
+        let Source { file: Some(path), handle } = Source::of(uri)? else {
+            return Err(Error::KeyUnfit(
+            "a new key is made as a file, as in tpm:file=/etc/holdfast/images.tss; --persist gives it a handle as well".into(),
+        ));
+        };
+        // A dangling link counts as well.
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(_) => return Err(taken()),
+            Err(error) => return Err(Error::KeyUnfit(format!("the key's file cannot be made: {error}"))),
+        }
+        match handle {
+            Some(handle) if self.0.turn(|device| device.has(handle))? => Err(handle_taken(handle)),
+            handle => Ok((path, handle)),
+        }
+    }
+
     fn make(&mut self, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>) -> Result<Made, Error> {
-        let (path, handle) = free_place(uri)?;
+        let (path, handle) = self.free_place(uri)?;
         let file = self.0.turn(|device| {
-            match handle {
-                Some(handle) if device.has(handle)? => return Err(handle_taken(handle).into()),
-                _ => {}
-            }
             let policy = match to {
                 None => None,
                 Some(Binding::Current(pcrs)) => {
@@ -48,18 +63,29 @@ impl Smith {
                 }
                 Some(Binding::Exact(values)) => Some(Policy::Exact(PcrPolicy::new(values))),
                 Some(Binding::Signed(key)) => {
-                    Some(Policy::Signed(PolicyKey::new(key.clone()).map_err(Error::KeyUnfit)?))
+                    let signer = PolicyKey::new(key.clone()).map_err(Error::KeyUnfit)?;
+                    Some(Policy::Signed { signer, command: None })
                 }
                 Some(_) => return Err(Error::Unsupported("such a binding").into()),
             };
             new_key(device, kind, policy)
         })?;
-        write(&path, &file)?;
-        let made = self.finish(uri, &path, handle);
+        self.finish(uri, (&path, handle), &file)
+    }
+
+    /// Writes a key's file, which must then do. Where the key is to be persistent it is made so.
+    fn finish(
+        &mut self,
+        uri: &KeyUri,
+        (path, handle): (&Path, Option<u32>),
+        file: &KeyFile,
+    ) -> Result<Made, Error> {
+        write(path, file)?;
+        let made = self.see(uri, path, handle);
         // Nothing is made in a hurry, and others may need the TPM now.
         self.0.rest();
         made.map_err(|error| {
-            let end = match std::fs::remove_file(&path) {
+            let end = match std::fs::remove_file(path) {
                 Ok(()) => "its file was removed again",
                 Err(_) => "its file is still there: remove it",
             };
@@ -67,9 +93,7 @@ impl Smith {
         })
     }
 
-    /// What is left to do for a key whose file is written: to make it persistent where that is wanted, and to see
-    /// that it can be used.
-    fn finish(&mut self, uri: &KeyUri, path: &Path, handle: Option<u32>) -> Result<Made, Error> {
+    fn see(&mut self, uri: &KeyUri, path: &Path, handle: Option<u32>) -> Result<Made, Error> {
         if let Some(handle) = handle {
             let source = Source { file: Some(path.to_owned()), handle: None };
             let usable = Arc::new(Usable::read(path)?);
@@ -93,25 +117,18 @@ impl Keysmith for Smith {
         self.make(uri, kind, Some(to))
     }
 
-    fn import(&mut self, _: &KeyUri, _: &PrivateKey) -> Result<Made, Error> {
-        Err(Error::KeyUnfit(
-            "this version brings no keys into a TPM; make a new key there (key create) and encrypt the images anew".into(),
-        ))
+    fn import(&mut self, uri: &KeyUri, key: &PrivateKey) -> Result<Made, Error> {
+        let (path, handle) = self.free_place(uri)?;
+        let file = self.0.turn(|device| import::plain(device, key))?;
+        self.finish(uri, (&path, handle), &file)
     }
-}
 
-/// The new key's file, and the handle that it is to have beside it.
-fn free_place(uri: &KeyUri) -> Result<(PathBuf, Option<u32>), Error> {
-    let Source { file: Some(path), handle } = Source::of(uri)? else {
-        return Err(Error::KeyUnfit(
-            "a new key is made as a file, as in tpm:file=/etc/holdfast/images.tss; --persist gives it a handle as well".into(),
-        ));
-    };
-    // A dangling link counts as well.
-    match std::fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((path, handle)),
-        Ok(_) => Err(taken()),
-        Err(error) => Err(Error::KeyUnfit(format!("the key's file cannot be made: {error}"))),
+    fn import_sealed(&mut self, uri: &KeyUri, sealed: &[u8]) -> Result<Made, Error> {
+        let (path, handle) = self.free_place(uri)?;
+        let sealed = ImportableFile::from_pem(sealed)
+            .map_err(|why| Error::KeyUnfit(format!("the sealed key: {why}")))?;
+        let file = self.0.turn(|device| import::sealed(device, &sealed))?;
+        self.finish(uri, (&path, handle), &file)
     }
 }
 
@@ -160,7 +177,8 @@ fn new_key(device: &mut Device, kind: KeyKind, policy: Option<Policy>) -> Result
         u16::try_from(private.len()).map_err(|_| Error::Internal("a private half without end".into()))?;
     Ok(KeyFile {
         empty_auth: true,
-        policy: policy.iter().map(Policy::command).collect(),
+        policy: policy.iter().flat_map(Policy::commands).collect(),
+        auth_policy: Vec::new(),
         parent,
         public,
         private: [&len.to_be_bytes()[..], private].concat(),

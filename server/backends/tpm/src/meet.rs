@@ -5,6 +5,7 @@ use der::asn1::UintRef;
 use der::{Decode as _, Reader as _, SliceReader};
 use holdfast_custody::{Error, PcrSelection, PcrValues};
 use holdfast_wire::{Curve, PublicKey};
+use tss_esapi::constants::CommandCode;
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
 use tss_esapi::interface_types::session_handles::PolicySession;
@@ -20,7 +21,7 @@ use crate::ability::padded;
 use crate::device::Device;
 use crate::errors::{self, Code, Failure, code, failed};
 use crate::pcrs;
-use crate::policy::{PcrPolicy, Policy};
+use crate::policy::{PcrPolicy, Policy, UseCommand};
 use crate::signatures::{SignedPolicies, SignedPolicy};
 use crate::structures::sized;
 
@@ -40,7 +41,7 @@ pub(crate) fn meet(
                 policy.pcrs()
             ))
         }),
-        Policy::Signed(key) => {
+        Policy::Signed { signer: key, command } => {
             let (approved, state) = approved(device, key, signed)?;
             // Between the reading and this a PCR may have changed: the TPM has the last word.
             policy_pcr(device, session, &state)?
@@ -51,8 +52,22 @@ pub(crate) fn meet(
             device
                 .context()
                 .policy_authorize(session, digest, Nonce::default(), &name, ticket)
-                .map_err(|error| failed(error, APPROVING))
+                .map_err(|error| failed(error, APPROVING))?;
+            match command {
+                None => Ok(()),
+                Some(command) => device
+                    .context()
+                    .policy_command_code(session, code_of(*command))
+                    .map_err(|error| failed(error, APPROVING)),
+            }
         }
+    }
+}
+
+fn code_of(command: UseCommand) -> CommandCode {
+    match command {
+        UseCommand::RsaDecrypt => CommandCode::RsaDecrypt,
+        UseCommand::EcdhZGen => CommandCode::EcdhZGen,
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use holdfast_custody::{Error, PcrBank, PcrSelection, PcrValues};
+use holdfast_wire::PublicKey;
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::structures::{PcrSelectSize, PcrSelectionList, PcrSlot};
 
@@ -17,6 +18,8 @@ use crate::{POLICY_AUTHORIZE, PolicyKey};
 
 /// TPM_CC_PolicyPCR.
 const POLICY_PCR: u32 = 0x17f;
+/// TPM_CC_PolicyCommandCode.
+const POLICY_COMMAND_CODE: u32 = 0x16c;
 const DIGEST_LEN: usize = 32;
 
 /// What the use of a key is bound to.
@@ -25,10 +28,23 @@ pub(crate) enum Policy {
     /// Exact values of PCRs.
     Exact(PcrPolicy),
     /// PCR policies that the holder of this key has signed.
-    Signed(PolicyKey),
+    Signed {
+        /// The public half.
+        signer: PolicyKey,
+        /// The one command that the key may be used with, whatever the signer approves of (TPM2_PolicyCommandCode,
+        /// section 23.11). A key that is not fixed to its TPM could be duplicated by its signer's will otherwise.
+        command: Option<UseCommand>,
+    },
 }
 
 impl Policy {
+    /// For a key with this public half that is brought into a TPM.
+    pub(crate) fn signed_for_one_command(signer: PolicyKey, key: &PublicKey) -> Policy {
+        let rsa = matches!(key, PublicKey::Rsa(_));
+        let command = if rsa { UseCommand::RsaDecrypt } else { UseCommand::EcdhZGen };
+        Policy::Signed { signer, command: Some(command) }
+    }
+
     /// From a key's file. Other policies than these are not used.
     pub(crate) fn read(commands: &[PolicyCommand]) -> Result<Option<Policy>, Error> {
         let damaged =
@@ -38,10 +54,12 @@ impl Policy {
             [PolicyCommand { code: POLICY_PCR, parameters }] => PcrPolicy::parse(parameters)
                 .map(|policy| Some(Policy::Exact(policy)))
                 .ok_or_else(|| damaged("not of one bank, SHA-256 or SHA-384")),
-            [PolicyCommand { code: POLICY_AUTHORIZE, parameters }] => {
-                PolicyKey::from_command_parameters(parameters).map(|key| Some(Policy::Signed(key))).ok_or_else(|| {
+            [PolicyCommand { code: POLICY_AUTHORIZE, parameters }, rest @ ..] if rest.len() < 2 => {
+                let signer = PolicyKey::from_command_parameters(parameters).ok_or_else(|| {
                     damaged("signed by a key of another kind than RSA, P-256 and P-384, or with a policyRef")
-                })
+                })?;
+                let command = rest.first().map(UseCommand::read).transpose()?;
+                Ok(Some(Policy::Signed { signer, command }))
             }
             _ => Err(Error::KeyUnfit(
                 "the key has a policy of several or other commands than PolicyPCR or PolicyAuthorize, which this version does not use".into(),
@@ -50,11 +68,13 @@ impl Policy {
     }
 
     /// For a key's file.
-    pub(crate) fn command(&self) -> PolicyCommand {
+    pub(crate) fn commands(&self) -> Vec<PolicyCommand> {
         match self {
-            Policy::Exact(policy) => policy.command(),
-            Policy::Signed(key) => {
-                PolicyCommand { code: POLICY_AUTHORIZE, parameters: key.command_parameters() }
+            Policy::Exact(policy) => vec![policy.command()],
+            Policy::Signed { signer, command } => {
+                let authorize =
+                    PolicyCommand { code: POLICY_AUTHORIZE, parameters: signer.command_parameters() };
+                [authorize].into_iter().chain(command.map(UseCommand::policy)).collect()
             }
         }
     }
@@ -63,7 +83,14 @@ impl Policy {
     pub(crate) fn digest(&self) -> [u8; DIGEST_LEN] {
         match self {
             Policy::Exact(policy) => policy.digest(),
-            Policy::Signed(key) => key.policy_digest(),
+            Policy::Signed { signer, command: None } => signer.policy_digest(),
+            Policy::Signed { signer, command: Some(command) } => {
+                let mut hash = digest::Context::new(&digest::SHA256);
+                hash.update(&signer.policy_digest());
+                hash.update(&POLICY_COMMAND_CODE.to_be_bytes());
+                hash.update(&command.code().to_be_bytes());
+                sha256(hash)
+            }
         }
     }
 }
@@ -72,8 +99,38 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Policy::Exact(policy) => write!(f, "{}, exact values", policy.pcrs()),
-            Policy::Signed(key) => write!(f, "PCR policies signed by {key}"),
+            Policy::Signed { signer, .. } => write!(f, "PCR policies signed by {signer}"),
         }
+    }
+}
+
+/// A command that uses a key (TPM_CC, Part 2, section 6.5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UseCommand {
+    /// TPM2_RSA_Decrypt
+    RsaDecrypt,
+    /// TPM2_ECDH_ZGen
+    EcdhZGen,
+}
+
+impl UseCommand {
+    fn code(self) -> u32 {
+        match self {
+            UseCommand::RsaDecrypt => 0x159,
+            UseCommand::EcdhZGen => 0x154,
+        }
+    }
+
+    fn policy(self) -> PolicyCommand {
+        PolicyCommand { code: POLICY_COMMAND_CODE, parameters: self.code().to_be_bytes().to_vec() }
+    }
+
+    fn read(command: &PolicyCommand) -> Result<UseCommand, Error> {
+        [UseCommand::RsaDecrypt, UseCommand::EcdhZGen].into_iter().find(|known| known.policy() == *command).ok_or_else(|| {
+            Error::KeyUnfit(
+                "the policy in the key's file allows another command than TPM2_RSA_Decrypt or TPM2_ECDH_ZGen, or is damaged".into(),
+            )
+        })
     }
 }
 

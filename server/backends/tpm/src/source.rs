@@ -1,11 +1,10 @@
 //! Where a key is: its URI, and the file that the URI names.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_custody::Error;
+use holdfast_custody::{Error, RegularFile};
 use holdfast_wire::KeyUri;
 
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
@@ -80,15 +79,9 @@ impl Usable {
             ErrorKind::NotFound => Error::KeyNotFound,
             _ => Error::KeyUnfit(format!("the key's file cannot be read: {error}")),
         };
-        // Before it is opened: opening a FIFO would wait for ever.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(Error::KeyUnfit("the key's file is no regular file".into()));
-        }
-        let mut text = Vec::new();
-        let limit = MAX_LEN as u64 + 1;
-        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text)).map_err(unreadable)?;
-        let file =
-            KeyFile::from_pem(&text).map_err(|why| Error::KeyUnfit(format!("the key's file: {why}")))?;
+        let text = RegularFile::read(path, MAX_LEN).map_err(unreadable)?.bytes;
+        let file = KeyFile::from_pem(text.expose())
+            .map_err(|why| Error::KeyUnfit(format!("the key's file: {why}")))?;
         if !file.empty_auth {
             return Err(Error::KeyUnfit(
                 "the key has a password, which holdfastd does not use; make one without, bound to PCR values if that is wanted".into(),

@@ -12,6 +12,7 @@ use aws_lc_rs::digest;
 use holdfast_wire::{Curve, PublicKey};
 
 use crate::file::KeyFile;
+use crate::hex::{from_hex, to_hex};
 use crate::structures::{Parts, alg, attribute, curve, whole};
 
 /// Bytes. An RSA-4096 storage key has 538.
@@ -197,7 +198,7 @@ fn ecc(parts: &mut Parts<'_>) -> Option<(PublicKey, Vec<u8>)> {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&to_hex(&self.0))
     }
 }
 
@@ -212,15 +213,8 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Name, &'static str> {
         const WRONG: &str = "a Name is 000b and 64 hexadecimal digits, as tpm2_readpublic and holdfastd key storage-key print it";
-        if text.len() != 2 * Name::LEN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(WRONG);
-        }
-        let mut name = [0; Name::LEN];
-        for (index, byte) in name.iter_mut().enumerate() {
-            let digits = text.get(2 * index..2 * index + 2).ok_or(WRONG)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| WRONG)?;
-        }
-        name.starts_with(&alg::SHA256.to_be_bytes()).then_some(Name(name)).ok_or(WRONG)
+        let name = from_hex(text).and_then(|bytes| bytes.try_into().ok()).ok_or(WRONG)?;
+        Some(Name(name)).filter(|name| name.0.starts_with(&alg::SHA256.to_be_bytes())).ok_or(WRONG)
     }
 }
 

@@ -9,7 +9,7 @@ use holdfast_custody::{Custodian, Error, Keysmith, PcrSelection, PcrValues};
 use crate::connection::Connection;
 use crate::desk::Desk;
 use crate::keysmith::Smith;
-use crate::{Name, SignedPolicies, Tcti, pcrs};
+use crate::{Name, SignedPolicies, StorageKey, Tcti, import, pcrs};
 
 /// The way to one TPM.
 #[derive(Debug, Clone)]
@@ -83,6 +83,14 @@ impl Token {
     /// The values that PCRs have now.
     pub fn pcr_values(&self, pcrs: &PcrSelection) -> Result<PcrValues, Error> {
         self.open()?.turn(|device| pcrs::current(device, pcrs))
+    }
+
+    /// The storage key under which keys of this TPM are: what is sealed to it, this TPM alone imports.
+    pub fn storage_key(&self) -> Result<StorageKey, Error> {
+        self.open()?.turn(|device| {
+            let handle = device.storage_key()?;
+            import::storage_key(device, handle)
+        })
     }
 
     fn open(&self) -> Result<Connection, Error> {

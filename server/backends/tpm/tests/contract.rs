@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_custody::contract::{self, Subject, SubjectKey};
-use holdfast_custody::{Binding, KeyKind};
+use holdfast_custody::{Binding, KeyKind, PrivateKey};
 use holdfast_wire::{Curve, KeyUri, OaepHash, Operation, PublicKey};
 use libtest_mimic::{Arguments, Trial};
 use support::Scene;
@@ -71,6 +71,21 @@ fn make() -> (Arc<Subject>, Scene) {
         scene.uri("of-openssl-ec"),
         Some(scene.public("of-openssl-ec")),
     ));
+    // Keys that were brought in, in plain and sealed, are used like others; they are not proven.
+    let to = scene.token.storage_key().unwrap();
+    let plain = support::rsa(2048);
+    let made = smith.import(&scene.uri("imported"), &plain).unwrap();
+    keys.push(imported(KeyKind::Rsa(2048), &oaep, made.uri, &plain));
+    let zeros = format!("sha256:7={}", "00".repeat(32));
+    for (name, curve, bound) in [
+        ("sealed", Curve::P384, None),
+        ("sealed-and-bound", Curve::P256, Some(Binding::Exact(zeros.parse().unwrap()))),
+    ] {
+        let plain = support::ec(curve);
+        let pem = holdfast_tpm::seal(&plain, &to, bound.as_ref()).unwrap().to_pem().unwrap();
+        let made = smith.import_sealed(&scene.uri(name), pem.as_bytes()).unwrap();
+        keys.push(imported(KeyKind::Ec(curve), &oaep, made.uri, &plain));
+    }
     let token = scene.token.clone();
     let subject = Subject {
         connect: Arc::new(move || token.connect()),
@@ -87,4 +102,8 @@ fn key(kind: KeyKind, oaep: &[Operation], uri: KeyUri, public: Option<PublicKey>
         _ => vec![Operation::Ecdh],
     };
     SubjectKey { uri, public, operations, proven: true }
+}
+
+fn imported(kind: KeyKind, oaep: &[Operation], uri: KeyUri, plain: &PrivateKey) -> SubjectKey {
+    SubjectKey { proven: false, ..key(kind, oaep, uri, Some(plain.public().clone())) }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Loaded {
     pub(crate) handle: KeyHandle,
     pub(crate) public: Arc<Public>,
     pub(crate) policy: Option<Arc<Policy>>,
+    /// The storage key above it. A persistent key does not tell its own.
+    pub(crate) under: Option<Arc<Public>>,
 }
 
 /// The keys that were used on this connection.
@@ -39,6 +41,7 @@ struct Kept {
     from: Arc<Usable>,
     public: Arc<Public>,
     policy: Option<Arc<Policy>>,
+    under: Arc<Public>,
     /// As this TPM reads it, until it is reset.
     saved: Option<TpmsContext>,
     inside: Option<KeyHandle>,
@@ -88,8 +91,9 @@ impl Device {
         if let Some(known) = known {
             known.last_use = now;
             let (public, policy) = (known.public.clone(), known.policy.clone());
+            let under = Some(known.under.clone());
             if let Some(handle) = known.inside {
-                return Ok(Loaded { handle, public, policy });
+                return Ok(Loaded { handle, public, policy, under });
             }
             if let Some(saved) = known.saved.take() {
                 self.make_room();
@@ -99,7 +103,7 @@ impl Device {
                     if let Some(known) = self.keys.keys.get_mut(uri) {
                         (known.saved, known.inside) = (Some(saved), Some(handle));
                     }
-                    return Ok(Loaded { handle, public, policy });
+                    return Ok(Loaded { handle, public, policy, under });
                 }
             }
         }
@@ -119,6 +123,7 @@ impl Device {
         let session = self.hmac_session()?;
         self.make_room();
         let parent = self.parent(usable.file.parent)?;
+        let under = Arc::new(self.read_public(parent)?);
         let loaded = self
             .context
             .execute_with_session(Some(session), |context| context.load(parent, private, (*public).clone()));
@@ -128,12 +133,13 @@ impl Device {
             from: usable.clone(),
             public: public.clone(),
             policy: policy.clone(),
+            under: under.clone(),
             saved: self.context.context_save(handle.into()).ok(),
             inside: Some(handle),
             last_use: now,
         };
         self.keys.keys.insert(uri.clone(), kept);
-        Ok(Loaded { handle, public, policy })
+        Ok(Loaded { handle, public, policy, under: Some(under) })
     }
 
     /// A slot for one more key, beside that of the storage key.
@@ -148,8 +154,7 @@ impl Device {
     /// Its file, where it has one, tells its policy.
     fn persistent_key(&mut self, handle: u32, usable: Option<&Usable>) -> Result<Loaded, Failure> {
         let key = self.persistent(handle)?.ok_or(Error::KeyNotFound)?;
-        let (public, _, _) =
-            self.context.read_public(key).map_err(|error| failed(error, "reading the public half"))?;
+        let public = self.read_public(key)?;
         let policy = match usable {
             Some(usable) if usable.public()? != public => {
                 let why = format!("the key at {handle:#x} is another one than that in its file");
@@ -158,6 +163,12 @@ impl Device {
             Some(usable) => usable.policy.clone(),
             None => None,
         };
-        Ok(Loaded { handle: key, public: Arc::new(public), policy })
+        Ok(Loaded { handle: key, public: Arc::new(public), policy, under: None })
+    }
+
+    fn read_public(&mut self, key: KeyHandle) -> Result<Public, Failure> {
+        let (public, _, _) =
+            self.context.read_public(key).map_err(|error| failed(error, "reading a public half"))?;
+        Ok(public)
     }
 }
