@@ -4,7 +4,10 @@
 //! a directory of mode 0700. It has no resource manager: three keys and three sessions for everybody.
 
 mod certificate;
+mod command;
+mod interposer;
 mod port;
+mod then;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -18,6 +21,9 @@ use tempfile::TempDir;
 
 use crate::home::{make_private, scratch_dir};
 use crate::{Error, Process, program};
+pub use command::TpmCommand;
+pub use interposer::Interposer;
+pub use then::Then;
 
 /// It makes its seeds at the first start, which takes a second where there is little entropy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,12 +86,12 @@ impl Swtpm {
 
     /// How programs reach it: `swtpm:host=127.0.0.1,port=…`.
     pub fn tcti(&self) -> String {
-        format!("swtpm:host={},port={}", Ipv4Addr::LOCALHOST, self.port)
+        tcti(self.port)
     }
 
     /// What tpm2-tools and tpm2-openssl need in their environment.
     pub fn env(&self) -> Vec<(&'static str, OsString)> {
-        ["TPM2TOOLS_TCTI", "TPM2OPENSSL_TCTI", "HSM_SIM_TCTI"].map(|name| (name, self.tcti().into())).into()
+        env(self.port)
     }
 
     /// A command of tpm2-tools, on this TPM.
@@ -131,6 +137,14 @@ impl Swtpm {
         swtpm._scratch = Some(scratch);
         Ok(swtpm)
     }
+}
+
+fn tcti(port: u16) -> String {
+    format!("swtpm:host={},port={port}", Ipv4Addr::LOCALHOST)
+}
+
+fn env(port: u16) -> Vec<(&'static str, OsString)> {
+    ["TPM2TOOLS_TCTI", "TPM2OPENSSL_TCTI", "HSM_SIM_TCTI"].map(|name| (name, tcti(port).into())).into()
 }
 
 /// The directory, and in it the one of the state.
