@@ -121,6 +121,19 @@ fn a_tpm_that_is_killed_as_a_command_comes_is_back_on_the_same_bus() {
 }
 
 #[test]
+fn another_tpm_takes_its_place_on_the_same_way() {
+    let interposer = interposer();
+    let fresh = ask(&interposer, "tpm2_pcrread", &["sha256:16"]);
+    interposer.swtpm().extend_pcr(16).unwrap();
+    assert_ne!(ask(&interposer, "tpm2_pcrread", &["sha256:16"]), fresh);
+    let first = interposer.exchange(Swtpm::start().unwrap());
+    assert_eq!(ask(&interposer, "tpm2_pcrread", &["sha256:16"]), fresh);
+    assert_ne!(first.tcti(), interposer.swtpm().tcti());
+    interposer.exchange(first);
+    assert_ne!(ask(&interposer, "tpm2_pcrread", &["sha256:16"]), fresh);
+}
+
+#[test]
 fn a_secret_that_a_command_carries_is_found_by_that_command() {
     let interposer = interposer();
     let [(_, primary), (_, public), (_, private), (_, key)] =

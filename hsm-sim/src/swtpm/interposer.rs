@@ -10,6 +10,7 @@ mod message;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -29,7 +30,7 @@ pub struct Interposer {
 struct Bus {
     swtpm: Mutex<Swtpm>,
     /// Of the swtpm; the control channel is one up.
-    tpm_port: u16,
+    tpm_port: AtomicU16,
     orders: Mutex<Vec<Order>>,
     record: Mutex<Vec<Exchange>>,
     lines: Lines,
@@ -62,7 +63,7 @@ impl Interposer {
     pub fn before(swtpm: Swtpm) -> Result<Interposer, Error> {
         let (port, listeners) = listen()?;
         let bus = Arc::new(Bus {
-            tpm_port: swtpm.port,
+            tpm_port: swtpm.port.into(),
             swtpm: Mutex::new(swtpm),
             orders: Mutex::default(),
             record: Mutex::default(),
@@ -82,6 +83,13 @@ impl Interposer {
     /// order that concerns the TPM itself is carried out.
     pub fn swtpm(&self) -> MutexGuard<'_, Swtpm> {
         lock(&self.bus.swtpm)
+    }
+
+    /// Puts another TPM in its place, as who opens the machine might. The one that was there runs on.
+    pub fn exchange(&self, other: Swtpm) -> Swtpm {
+        let mut swtpm = self.swtpm();
+        self.bus.tpm_port.store(other.port, Ordering::Release);
+        std::mem::replace(&mut swtpm, other)
     }
 
     /// How programs reach the TPM through here.
@@ -169,7 +177,7 @@ impl Bus {
 
     /// The control channel carries no commands of the TPM: it is passed on, and not recorded.
     fn control(&self, client: &TcpStream) {
-        let Ok(tpm) = dial(self.tpm_port + 1) else { return };
+        let Ok(tpm) = self.dial(1) else { return };
         let Ok(_held) = self.lines.hold(&tpm) else { return };
         let pass = |mut from: &TcpStream, mut to: &TcpStream| {
             let _ = io::copy(&mut from, &mut to);
@@ -221,7 +229,7 @@ impl Bus {
 
     /// The real TPM's answer.
     fn ask(&self, number: usize, command: &[u8]) -> io::Result<Vec<u8>> {
-        let tpm = dial(self.tpm_port)?;
+        let tpm = self.dial(0)?;
         let _held = self.lines.hold(&tpm)?;
         (&tpm).write_all(command)?;
         let answer = message::read(&tpm)?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -229,6 +237,11 @@ impl Bus {
             exchange.answer.clone_from(&answer);
         }
         Ok(answer)
+    }
+
+    /// The TPM's port, or one that is so much above.
+    fn dial(&self, above: u16) -> io::Result<TcpStream> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.tpm_port.load(Ordering::Acquire) + above))
     }
 }
 
@@ -245,10 +258,6 @@ fn listen() -> Result<(u16, [TcpListener; 2]), Error> {
             Err(source) => return Err(Error::Io { what: format!("listening on port {port}"), source }),
         }
     }
-}
-
-fn dial(port: u16) -> io::Result<TcpStream> {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port))
 }
 
 /// What a panic of a test's own order left behind is still whole: nothing is half done while it runs.
