@@ -6,6 +6,7 @@
 mod certificate;
 mod command;
 mod interposer;
+mod keys;
 mod port;
 mod then;
 
