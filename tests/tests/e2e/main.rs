@@ -24,4 +24,5 @@ mod secrets;
 mod symmetric;
 mod tcp;
 mod tpm;
+mod tpm_faults;
 mod unpadding;
