@@ -31,18 +31,24 @@ enum Verb {
 /// What to start.
 #[derive(Debug, Args)]
 struct Plan {
-    /// A simulator to start: softhsm.
+    /// A simulator to start: softhsm or swtpm. May be repeated.
     #[arg(long = "with", value_name = "SIMULATOR", required = true)]
     simulators: Vec<Simulator>,
-    /// The label of the token, at most 32 bytes.
-    #[arg(long, value_name = "LABEL", default_value = "hsm-sim")]
-    token: String,
-    /// A key on the token that cannot leave it. LABEL[:ID]=KIND, where KIND is rsa-2048, rsa-3072,
+    /// Of softhsm: the label of the token, at most 32 bytes; hsm-sim where none is given.
+    #[arg(long, value_name = "LABEL")]
+    token: Option<String>,
+    /// Of softhsm: a key on the token that cannot leave it. LABEL[:ID]=KIND, where KIND is rsa-2048, rsa-3072,
     /// rsa-4096, ecc-p256, ecc-p384, ecc-p521 or aes-256, and ID is in hex (by default 01, 02, …, in this
     /// order). A public half is written to keys/LABEL.pub.pem. May be repeated.
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<KeySpec>,
+    /// Of swtpm: an endorsement key and certificates in the TPM, signed by an authority made for it.
+    #[arg(long)]
+    certificates: bool,
 }
+
+/// What stands for the token's label where none is given.
+const TOKEN: &str = "hsm-sim";
 
 /// Why no simulation came to be.
 #[derive(Debug)]
@@ -69,17 +75,36 @@ impl Plan {
         home: impl FnOnce() -> Result<Home, Error>,
         signals: &Signals,
     ) -> Result<Simulation, Stopped> {
-        // One simulator is all there is: asking for it twice changes nothing.
-        let (Some(Simulator::SoftHsm), keys) = (self.simulators.first(), KeySpec::number(&self.keys)?) else {
-            return Err(Error::Invalid("give --with softhsm".to_owned()).into());
-        };
-        let simulation = Simulation::start(home()?, &self.token)?;
+        let keys = KeySpec::number(&self.keys)?;
+        let wants = |simulator| self.simulators.contains(&simulator);
+        self.check(wants)?;
+        let mut simulation = Simulation::new(home()?);
+        if wants(Simulator::Swtpm) {
+            simulation.start_swtpm(self.certificates)?;
+            signals.check()?;
+        }
+        if wants(Simulator::SoftHsm) {
+            simulation.start_softhsm(self.token.as_deref().unwrap_or(TOKEN))?;
+        }
         for (spec, id) in keys {
             signals.check()?;
             simulation.add_key(&spec.label, &id, spec.kind)?;
         }
         signals.check()?;
         Ok(simulation)
+    }
+
+    /// What is said of a simulator that is not started would be lost without a word.
+    fn check(&self, wants: impl Fn(Simulator) -> bool) -> Result<(), Error> {
+        let needs = [
+            (self.token.is_some(), "--token", Simulator::SoftHsm),
+            (!self.keys.is_empty(), "--key", Simulator::SoftHsm),
+            (self.certificates, "--certificates", Simulator::Swtpm),
+        ];
+        match needs.into_iter().find(|(given, _, simulator)| *given && !wants(*simulator)) {
+            Some((_, option, of)) => Err(Error::Invalid(format!("{option} is for {of}: add --with {of}"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Tests and the demonstration meet the same programs here that they would meet in production, only
 //! in software: [`SoftHsm`] is SoftHSM2 with keys made by `pkcs11-tool`, [`FaultyModule`] puts the faults of
-//! a bad day before it, and [`Swtpm`] is a TPM 2.0. Nothing is mocked, and no part of Holdfast knows that a simulator is
-//! behind it: it is reached by configuration alone.
+//! a bad day before it, [`Swtpm`] is a TPM 2.0, and [`Interposer`] does to that what [`FaultyModule`] does to a token. Nothing
+//! is mocked, and no part of Holdfast knows that a simulator is behind it: it is reached by configuration alone.
 //!
 //! The crate imports nothing of Holdfast's, so that every other crate can use it in its tests. It
 //! never changes the environment of its own process: what a simulator needs is handed out by
@@ -38,4 +38,4 @@ pub use recorded::Recorded;
 pub use simulation::Simulation;
 pub use simulator::Simulator;
 pub use softhsm::{Key, Object, ObjectKind, SoftHsm, Token, Which};
-pub use swtpm::Swtpm;
+pub use swtpm::{Interposer, Swtpm, Then, TpmCommand};

@@ -7,8 +7,10 @@
 mod output;
 mod pidfd;
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,14 +32,35 @@ pub struct Process {
     stdout: Output,
     stderr: Output,
     status: Option<ExitStatus>,
+    kept: bool,
 }
 
 impl Process {
     /// Starts a command in its own process group, with an empty stdin; stdout and stderr are collected
     /// (the last 16 MiB of each). `name` stands in errors in the place of the command line.
     pub fn spawn(mut command: Command, name: &str) -> Result<Process, Error> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::start(command, name, |child| {
+            (Output::collect(child.stdout.take()), Output::collect(child.stderr.take()))
+        })
+    }
+
+    /// As [`Process::spawn`], but both outputs go to the file `log`, made anew, so that the program may
+    /// [outlive](Process::keep) us.
+    pub(crate) fn spawn_lasting(mut command: Command, name: &str, log: &Path) -> Result<Process, Error> {
+        let file = File::create(log).map_err(Error::io("making", log))?;
+        let other = file.try_clone().map_err(Error::io("making", log))?;
+        command.stdout(file).stderr(other);
+        Process::start(command, name, |_| (Output::in_file(log), Output::in_file(log)))
+    }
+
+    fn start(
+        mut command: Command,
+        name: &str,
+        outputs: impl FnOnce(&mut Child) -> (Output, Output),
+    ) -> Result<Process, Error> {
         let failed = |source| Error::Spawn { name: name.to_owned(), source };
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::null()).process_group(0);
         let mut child = command.spawn().map_err(failed)?;
         let pidfd = match open_pidfd(Pid::from_child(&child)) {
             Ok(pidfd) => pidfd,
@@ -48,14 +71,8 @@ impl Process {
                 return Err(failed(error));
             }
         };
-        Ok(Process {
-            name: name.to_owned(),
-            stdout: Output::collect(child.stdout.take()),
-            stderr: Output::collect(child.stderr.take()),
-            child,
-            pidfd,
-            status: None,
-        })
+        let (stdout, stderr) = outputs(&mut child);
+        Ok(Process { name: name.to_owned(), stdout, stderr, child, pidfd, status: None, kept: false })
     }
 
     /// Asks `probe` until it says yes. The probe shall speak the program's real protocol: connect,
@@ -150,6 +167,11 @@ impl Process {
         self.stdout.bytes()
     }
 
+    /// Leaves it running when this is dropped, for somebody who has [noted](crate::Recorded) it.
+    pub(crate) fn keep(&mut self) {
+        self.kept = true;
+    }
+
     fn ended_by(&self, deadline: Instant) -> Result<bool, Error> {
         pidfd_ended(&self.pidfd, deadline).map_err(|source| self.io("waiting for", source))
     }
@@ -181,7 +203,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A failure has nobody to hear it.
-        let _ = self.kill();
+        if !self.kept {
+            // A failure has nobody to hear it.
+            let _ = self.kill();
+        }
     }
 }

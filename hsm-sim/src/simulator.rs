@@ -8,19 +8,22 @@ use crate::Error;
 pub enum Simulator {
     /// SoftHSM2, a PKCS#11 token: [`SoftHsm`](crate::SoftHsm).
     SoftHsm,
+    /// swtpm, a TPM 2.0: [`Swtpm`](crate::Swtpm).
+    Swtpm,
 }
 
 /// Known to Holdfast, and to come: named so that the answer is better than "unknown".
-const NOT_YET: [&str; 2] = ["swtpm", "pykmip"];
+const NOT_YET: [&str; 1] = ["pykmip"];
 
 impl Simulator {
     /// All of them.
-    pub const ALL: [Simulator; 1] = [Simulator::SoftHsm];
+    pub const ALL: [Simulator; 2] = [Simulator::SoftHsm, Simulator::Swtpm];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Simulator::SoftHsm => "softhsm",
+            Simulator::Swtpm => "swtpm",
         }
     }
 }

@@ -4,7 +4,11 @@
 //! a directory of mode 0700. It has no resource manager: three keys and three sessions for everybody.
 
 mod certificate;
+mod command;
+mod interposer;
+mod keys;
 mod port;
+mod then;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -17,7 +21,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::home::{make_private, scratch_dir};
-use crate::{Error, Process, program};
+use crate::{Error, Process, Recorded, program};
+pub use command::TpmCommand;
+pub use interposer::Interposer;
+pub use then::Then;
 
 /// It makes its seeds at the first start, which takes a second where there is little entropy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,11 +52,7 @@ impl Swtpm {
     /// As [`Swtpm::start`], with endorsement key and platform certificates (TCG EK Credential Profile): RSA-2048,
     /// signed by an authority that is made for it. Takes a second or two.
     pub fn start_with_certificates() -> Result<Swtpm, Error> {
-        Swtpm::scratch(|dir| {
-            let state = prepare(dir)?;
-            certificate::make(dir, &state)?;
-            Swtpm::start_in(dir)
-        })
+        Swtpm::scratch(Swtpm::start_with_certificates_in)
     }
 
     /// In `dir`, which is made (mode 0700) if it is not there, and stays. A TPM that is there already goes on
@@ -68,6 +71,14 @@ impl Swtpm {
         }
     }
 
+    /// As [`Swtpm::start_with_certificates`], in `dir` as [`Swtpm::start_in`]. No TPM may be there yet: this
+    /// makes a new one.
+    pub fn start_with_certificates_in(dir: &Path) -> Result<Swtpm, Error> {
+        let state = prepare(dir)?;
+        certificate::make(dir, &state)?;
+        Swtpm::start_in(dir)
+    }
+
     /// Its directory, absolute.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -80,12 +91,12 @@ impl Swtpm {
 
     /// How programs reach it: `swtpm:host=127.0.0.1,port=…`.
     pub fn tcti(&self) -> String {
-        format!("swtpm:host={},port={}", Ipv4Addr::LOCALHOST, self.port)
+        tcti(self.port)
     }
 
     /// What tpm2-tools and tpm2-openssl need in their environment.
     pub fn env(&self) -> Vec<(&'static str, OsString)> {
-        ["TPM2TOOLS_TCTI", "TPM2OPENSSL_TCTI", "HSM_SIM_TCTI"].map(|name| (name, self.tcti().into())).into()
+        env(self.port)
     }
 
     /// A command of tpm2-tools, on this TPM.
@@ -102,6 +113,11 @@ impl Swtpm {
         program::run(extend, "tpm2_pcrextend").map(drop)
     }
 
+    /// By what a later hsm-sim ends it.
+    pub(crate) fn recorded(&self) -> Result<Recorded, Error> {
+        Recorded::of("swtpm", self.process.id())
+    }
+
     /// Kills it, as a power cut does. What it has stored stays.
     pub fn kill(&mut self) -> Result<(), Error> {
         self.process.kill().map(drop)
@@ -113,6 +129,11 @@ impl Swtpm {
         self.process.kill()?;
         self.process = run(&self.dir, self.port)?;
         Ok(())
+    }
+
+    /// Leaves it running when this is dropped.
+    pub(crate) fn keep(&mut self) {
+        self.process.keep();
     }
 
     /// Makes it hang: it takes commands and does not answer them.
@@ -133,8 +154,19 @@ impl Swtpm {
     }
 }
 
+fn tcti(port: u16) -> String {
+    format!("swtpm:host={},port={port}", Ipv4Addr::LOCALHOST)
+}
+
+fn env(port: u16) -> Vec<(&'static str, OsString)> {
+    ["TPM2TOOLS_TCTI", "TPM2OPENSSL_TCTI", "HSM_SIM_TCTI"].map(|name| (name, tcti(port).into())).into()
+}
+
 /// The directory, and in it the one of the state.
 fn prepare(dir: &Path) -> Result<PathBuf, Error> {
+    if dir.as_os_str().as_encoded_bytes().contains(&b',') {
+        return Err(Error::directory(dir, "cannot stand in swtpm's options: use a path without a comma"));
+    }
     make_private(dir)?;
     let state = dir.join("state");
     make_private(&state)?;
@@ -153,7 +185,8 @@ fn run(dir: &Path, port: u16) -> Result<Process, Error> {
         .arg(format!("type=tcp,port={port},bindaddr={}", Ipv4Addr::LOCALHOST))
         .arg("--ctrl")
         .arg(format!("type=tcp,port={},bindaddr={}", port + 1, Ipv4Addr::LOCALHOST));
-    Process::spawn(command, "swtpm")?.ready_when(PATIENCE, |_| answers(port).is_ok())
+    Process::spawn_lasting(command, "swtpm", &dir.join("swtpm.log"))?
+        .ready_when(PATIENCE, |_| answers(port).is_ok())
 }
 
 /// The probe: it gives a random number.

@@ -73,6 +73,46 @@ fn the_command_finds_a_token_with_its_keys() {
 }
 
 #[test]
+fn the_command_finds_a_tpm_beside_the_token() {
+    let script = r#"
+        set -eu
+        tpm2_getcap properties-fixed
+        echo "$HSM_SIM_TCTI"
+        pkcs11-tool --module "$HSM_SIM_PKCS11_MODULE" --list-token-slots
+    "#;
+    let (code, process) =
+        Fixture::new().run(&["--with", "softhsm", "--with", "swtpm", "--", "sh", "-c", script]);
+    let seen = process.stdout_text();
+    assert_eq!(code, 0, "{}", process.stderr_text());
+    for part in ["TPM2_PT_FAMILY_INDICATOR", "swtpm:host=127.0.0.1,port=", "token label        : hsm-sim"] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+}
+
+#[test]
+fn a_tpm_that_a_killed_run_left_is_ended_by_down() {
+    let fixture = Fixture::new();
+    let mut process = fixture
+        .start(&["--with", "swtpm", "--", "sh", "-c", "echo \"$HSM_SIM_DIR $HSM_SIM_TCTI\"; exec sleep 600"])
+        .ready_when(SOON, |process| process.stdout_text().contains('\n'))
+        .unwrap();
+    let said = process.stdout_text();
+    let (dir, tcti) = said.trim_end().split_once(' ').unwrap();
+    process.kill().unwrap();
+    let random = || {
+        let mut command = hsm_sim::command("tpm2_getrandom", "tpm2-tools").unwrap();
+        command.args(["--hex", "8"]).env("TPM2TOOLS_TCTI", tcti);
+        Process::spawn(command, "tpm2_getrandom").unwrap().wait(SOON).unwrap().success()
+    };
+    assert!(random(), "it is a process of its own");
+    let mut down = Command::new(env!("CARGO_BIN_EXE_hsm-sim"));
+    down.args(["down", "--dir", dir]);
+    assert!(Process::spawn(down, "hsm-sim down").unwrap().wait(SOON).unwrap().success());
+    assert!(!random());
+    fixture.assert_nothing_remains();
+}
+
+#[test]
 fn the_exit_code_is_the_commands() {
     let fixture = Fixture::new();
     let (code, _) = fixture.run(&["--with", "softhsm", "--", "sh", "-c", "exit 42"]);
@@ -161,8 +201,8 @@ fn a_missing_program_names_its_package() {
 fn what_cannot_be_is_refused_before_anything_starts() {
     let fixture = Fixture::new();
     for (args, code, says) in [
-        (&["--with", "swtpm", "--", "true"][..], 2, "swtpm is not in this version: it has softhsm"),
-        (&["--with", "nitro", "--", "true"], 2, "\"nitro\" is no simulator: use softhsm"),
+        (&["--with", "pykmip", "--", "true"][..], 2, "pykmip is not in this version: it has softhsm, swtpm"),
+        (&["--with", "nitro", "--", "true"], 2, "\"nitro\" is no simulator: use softhsm, swtpm"),
         (&["--", "true"], 2, "--with <SIMULATOR>"),
         (&["--with", "softhsm"], 2, "<COMMAND>"),
         (&["--with", "softhsm", "--key", "a=rsa-512", "--", "true"], 2, "use one of rsa-2048"),
@@ -172,6 +212,13 @@ fn what_cannot_be_is_refused_before_anything_starts() {
             "--key a stands twice",
         ),
         (&["--with", "softhsm", "--token", "", "--", "true"], 125, "is no label for a token"),
+        (
+            &["--with", "swtpm", "--key", "a=ecc-p256", "--", "true"],
+            125,
+            "--key is for softhsm: add --with softhsm",
+        ),
+        (&["--with", "swtpm", "--token", "a", "--", "true"], 125, "--token is for softhsm"),
+        (&["--with", "softhsm", "--certificates", "--", "true"], 125, "--certificates is for swtpm"),
     ] {
         let (exit, process) = fixture.run(args);
         assert_eq!(exit, code, "{args:?}");

@@ -31,15 +31,18 @@ fn each_is_a_tpm_of_its_own() {
 fn its_state_outlives_a_power_cut_and_its_pcrs_do_not() {
     let mut swtpm = Swtpm::start().unwrap();
     let tcti = swtpm.tcti();
-    let context = swtpm.dir().join("primary.ctx").display().to_string();
-    ask(&swtpm, "tpm2_createprimary", &["-Q", "-C", "o", "-G", "ecc", "-c", &context]);
-    ask(&swtpm, "tpm2_evictcontrol", &["-Q", "-C", "o", "-c", &context, "0x81000001"]);
+    swtpm.provision().unwrap();
+    swtpm.persist("0x81010002", &["-G", "rsa2048"]).unwrap();
+    for handles in ["handles-transient", "handles-loaded-session"] {
+        assert_eq!(ask(&swtpm, "tpm2_getcap", &[handles]), "", "{handles}");
+    }
     let fresh = ask(&swtpm, "tpm2_pcrread", &["sha256:7"]);
     swtpm.extend_pcr(7).unwrap();
     swtpm.kill().unwrap();
     swtpm.restart().unwrap();
     assert_eq!(swtpm.tcti(), tcti);
-    assert!(ask(&swtpm, "tpm2_getcap", &["handles-persistent"]).contains("0x81000001"));
+    let persistent = ask(&swtpm, "tpm2_getcap", &["handles-persistent"]);
+    assert!(persistent.contains("0x81000001") && persistent.contains("0x81010002"), "{persistent}");
     assert_eq!(ask(&swtpm, "tpm2_pcrread", &["sha256:7"]), fresh);
 }
 

@@ -49,6 +49,72 @@ fn a_shell_can_use_what_up_left_until_down() {
 }
 
 #[test]
+fn a_tpm_stays_with_its_certificates_until_down() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("it's $HOME");
+    let (code, up) = hsm_sim("up", &dir, &["--with", "swtpm", "--with", "softhsm", "--certificates"]);
+    assert_eq!(code, 0, "{}", up.stderr_text());
+    // From another shell each, as long as it is up.
+    let run = |script: &str| {
+        let mut shell = hsm_sim::command("sh", "dash").unwrap();
+        shell.args(["-c", &format!("{}\nset -eu\n{script}", up.stdout_text())]);
+        let mut shell = Process::spawn(shell, "sh").unwrap();
+        (shell.wait(SOON).unwrap().success(), format!("{}{}", shell.stdout_text(), shell.stderr_text()))
+    };
+    let must = |script: &str| {
+        let (success, said) = run(script);
+        assert!(success, "{script}: {said}");
+        said
+    };
+    assert!(runs_in(&dir));
+    let fresh = must("tpm2_pcrread sha256:16");
+    must("tpm2_pcrextend 16:sha256=$(printf %064d 0)");
+    assert_ne!(must("tpm2_pcrread sha256:16"), fresh);
+    let verify = r#"
+        cd "$HSM_SIM_DIR"
+        tpm2_nvread -C o 0x01c00002 -o ek.der
+        openssl verify -partial_chain -ignore_critical -trusted "$HSM_SIM_TPM_AUTHORITY" ek.der
+        test "$HSM_SIM_TCTI" = "$TPM2TOOLS_TCTI" && test "$HSM_SIM_TCTI" = "$TPM2OPENSSL_TCTI"
+        pkcs11-tool --module "$HSM_SIM_PKCS11_MODULE" --list-token-slots
+    "#;
+    let said = must(verify);
+    assert!(said.contains("ek.der: OK") && said.contains("token label        : hsm-sim"), "{said}");
+    let (code, down) = hsm_sim("down", &dir, &[]);
+    assert_eq!(code, 0, "{}", down.stderr_text());
+    assert!(!dir.exists());
+    assert!(!run("tpm2_getrandom --hex 8").0 && !runs_in(&dir), "swtpm still runs");
+}
+
+#[test]
+fn an_up_that_fails_late_ends_the_tpm_that_it_had_started() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("sim");
+    let options = ["--with", "swtpm", "--with", "softhsm", "--token", "x\ny"];
+    let (code, up) = hsm_sim("up", &dir, &options);
+    assert_eq!(code, 1);
+    assert!(up.stderr_text().contains("is no label for a token"), "{}", up.stderr_text());
+    assert!(!dir.exists());
+    assert!(!runs_in(&dir), "swtpm still runs");
+}
+
+#[test]
+fn a_directory_that_swtpm_would_misread_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("a,b");
+    let (code, up) = hsm_sim("up", &dir, &["--with", "swtpm"]);
+    assert_eq!(code, 1);
+    assert!(up.stderr_text().contains("use a path without a comma"), "{}", up.stderr_text());
+    assert!(!dir.exists());
+}
+
+/// Whether the command line of any process names the directory.
+fn runs_in(dir: &Path) -> bool {
+    let name = dir.to_str().unwrap().as_bytes();
+    let lines = fs::read_dir("/proc").unwrap().flatten().map(|entry| fs::read(entry.path().join("cmdline")));
+    lines.flatten().any(|line| line.windows(name.len()).any(|part| part == name))
+}
+
+#[test]
 fn up_twice_says_to_run_down_and_leaves_the_first_alone() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("sim");

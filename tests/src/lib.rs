@@ -10,6 +10,7 @@ pub mod memory;
 pub mod peers;
 pub mod rpc;
 pub mod stall;
+pub mod tpm;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

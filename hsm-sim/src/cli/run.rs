@@ -18,8 +18,8 @@ const OURS: u8 = 125;
 
 /// Run a command with simulators; end and remove them with it.
 ///
-/// The command finds them by HSM_SIM_DIR, HSM_SIM_PKCS11_MODULE, HSM_SIM_TOKEN, HSM_SIM_PIN_FILE and
-/// SOFTHSM2_CONF. The exit code is the command's, or 128+n when signal n ended it; 125 when no simulator
+/// The command finds them by HSM_SIM_DIR and, with softhsm, HSM_SIM_PKCS11_MODULE, HSM_SIM_TOKEN, HSM_SIM_PIN_FILE and
+/// SOFTHSM2_CONF; with swtpm, HSM_SIM_TCTI, TPM2TOOLS_TCTI and TPM2OPENSSL_TCTI. The exit code is the command's, or 128+n when signal n ended it; 125 when no simulator
 /// could be started, 126 or 127 when the command could not be.
 #[derive(Debug, Args)]
 pub(super) struct Run {

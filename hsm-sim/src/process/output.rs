@@ -1,7 +1,8 @@
-//! What a child writes, read by a thread so that a full pipe never stops it.
+//! What a child writes: read by a thread, so that a full pipe never stops it, or left in a file.
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,14 @@ const KEPT: usize = 16 << 20;
 const SETTLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub(super) struct Output(Arc<Shared>);
+pub(super) enum Output {
+    Collected(Arc<Shared>),
+    /// Of a child that may outlive us: a pipe would be the end of it.
+    File(PathBuf),
+}
 
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -44,17 +49,27 @@ impl Output {
             writer.lock().ended = true;
             writer.ended.notify_all();
         });
-        Output(shared)
+        Output::Collected(shared)
+    }
+
+    pub(super) fn in_file(path: &Path) -> Output {
+        Output::File(path.to_owned())
     }
 
     /// Waits until the last byte is in, but not long.
     pub(super) fn settle(&self) {
-        let state = self.0.lock();
-        drop(self.0.ended.wait_timeout_while(state, SETTLE, |state| !state.ended));
+        if let Output::Collected(shared) = self {
+            let state = shared.lock();
+            drop(shared.ended.wait_timeout_while(state, SETTLE, |state| !state.ended));
+        }
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().bytes.iter().copied().collect()
+        match self {
+            Output::Collected(shared) => shared.lock().bytes.iter().copied().collect(),
+            // It is for error messages: one that is gone says nothing.
+            Output::File(path) => std::fs::read(path).unwrap_or_default(),
+        }
     }
 
     pub(super) fn text(&self) -> String {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use holdfast_wire::{KeyUri, Operation, PublicKey, Sealed};
 
+pub use self::material::sealed_for;
 use self::material::sealed_to;
 use crate::{Connect, Custodian, Error};
 

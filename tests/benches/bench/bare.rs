@@ -1,6 +1,7 @@
 //! The other side: the same command of the same token with nothing before it, as a child process.
-//! Only holdfast-pkcs11 may name a PKCS#11 library, so the loop itself is an example of that crate.
+//! Only a backend may name its library, so the loop itself is an example of that crate.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,10 +10,16 @@ use holdfast_e2e::house::House;
 use holdfast_e2e::{binary, must};
 use serde::Deserialize;
 
+/// Which loop, and how it finds token and key.
+pub(crate) struct Way {
+    program: &'static str,
+    arguments: Vec<OsString>,
+    env: Vec<(&'static str, OsString)>,
+}
+
 /// What to run.
 pub(crate) struct Asked<'a> {
-    pub(crate) house: &'a House,
-    pub(crate) key: &'a str,
+    pub(crate) way: &'a Way,
     /// "oaep" or "ecdh".
     pub(crate) operation: &'a str,
     /// Records of `record` bytes.
@@ -20,6 +27,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) record: usize,
     pub(crate) threads: usize,
     pub(crate) time: Duration,
+    /// Nothing is kept from one call to the next.
+    pub(crate) fresh: bool,
 }
 
 /// What came of it.
@@ -32,6 +41,27 @@ pub(crate) struct Bare {
     pub(crate) p50_ms: f64,
     /// And of the slowest hundredth.
     pub(crate) p99_ms: f64,
+}
+
+impl Way {
+    /// To a key on the house's PKCS#11 token.
+    pub(crate) fn pkcs11(house: &House, key: &str) -> Way {
+        let arguments = [
+            ("--module", house.hsm.module().into()),
+            ("--pin-file", house.token.pin_file().into()),
+            ("--token", house.token.label().into()),
+            ("--key", key.into()),
+        ];
+        Way { program: "examples/bare", arguments: flat(arguments), env: house.hsm.env() }
+    }
+
+    /// To a key file of a TPM, bound to one PCR.
+    pub(crate) fn tpm(tcti: &str, key: &Path, pcr: u8) -> Way {
+        let pcr = pcr.to_string();
+        let arguments = [("--tcti", tcti.into()), ("--key", key.into()), ("--pcr", pcr.into())];
+        // The library complains on stderr of what the TPM refuses, and nothing is refused here.
+        Way { program: "examples/bare-tpm", arguments: flat(arguments), env: Vec::new() }
+    }
 }
 
 impl Bare {
@@ -48,14 +78,17 @@ impl Bare {
 
 /// Runs the loop to its end.
 pub(crate) fn run(asked: &Asked<'_>) -> Bare {
-    let mut command = Command::new(binary("examples/bare"));
-    command.envs(asked.house.hsm.env());
-    command.arg("--module").arg(asked.house.hsm.module());
-    command.arg("--pin-file").arg(asked.house.token.pin_file());
-    command.arg("--input").arg(asked.input);
-    command.args(["--token", asked.house.token.label(), "--key", asked.key]);
-    command.args(["--operation", asked.operation]);
+    let mut command = Command::new(binary(asked.way.program));
+    command.envs(asked.way.env.iter().cloned()).args(&asked.way.arguments);
+    command.arg("--input").arg(asked.input).args(["--operation", asked.operation]);
     command.args(["--record", &asked.record.to_string(), "--threads", &asked.threads.to_string()]);
     command.args(["--seconds", &asked.time.as_secs_f64().to_string()]);
+    if asked.fresh {
+        command.arg("--fresh");
+    }
     serde_json::from_str(&must(&mut command)).expect("the bare loop's line")
+}
+
+fn flat<const N: usize>(arguments: [(&str, OsString); N]) -> Vec<OsString> {
+    arguments.into_iter().flat_map(|(name, value)| [name.into(), value]).collect()
 }

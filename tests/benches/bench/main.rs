@@ -19,6 +19,7 @@ mod process;
 mod report;
 mod scene;
 mod stock;
+mod tpm;
 mod unwrap;
 
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     let machine = Machine::watch();
     let mut report = Report::default();
     unwrap::run(&plan, &mut report);
+    tpm::run(&plan, &mut report);
     audit::run(&plan, &mut report);
     memory::run(&plan, &mut report);
     encrypt::run(&plan, &mut report);

@@ -4,15 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_e2e::house::{Daemon, House};
-use hsm_sim::KeyKind;
+use holdfast_e2e::tpm;
+use holdfast_wire::PublicKey;
+use hsm_sim::{KeyKind, Swtpm};
 
-use crate::bare::{self, Bare};
+use crate::bare::{self, Bare, Way};
 use crate::load::{self, Connections, Load, Until};
 use crate::process::cpu_seconds;
 use crate::stock::Stock;
 
-/// The key's label in the token, and its alias.
-pub(crate) const KEY: &str = "images";
+/// The key's name in the token, and its alias.
+const KEY: &str = "images";
+/// What a TPM's key is bound to.
+const PCR: u8 = 7;
 /// Calls that let the daemon connect, log in and look at the key.
 const WARM_UP: usize = 64;
 
@@ -21,9 +25,11 @@ pub(crate) struct Scene {
     /// The daemon's process.
     pub(crate) daemon: Daemon,
     house: House,
-    kind: KeyKind,
     stock: Stock,
     input: PathBuf,
+    operation: &'static str,
+    way: Way,
+    _swtpm: Option<Swtpm>,
 }
 
 /// One round of the daemon, with what it cost.
@@ -37,21 +43,41 @@ pub(crate) struct Ours {
 }
 
 impl Scene {
-    /// With the audit log in the scene's scratch directory.
+    /// A key on a PKCS#11 token, with the audit log in the scene's scratch directory.
     pub(crate) fn new(kind: KeyKind) -> Scene {
-        Scene::of(House::new().key(KEY, kind), kind)
+        Scene::pkcs11(House::new().key(KEY, kind))
     }
 
     /// With the audit log elsewhere.
     pub(crate) fn with_audit(kind: KeyKind, file: PathBuf) -> Scene {
-        Scene::of(House::new().key(KEY, kind).audit_file(file), kind)
+        Scene::pkcs11(House::new().key(KEY, kind).audit_file(file))
     }
 
-    fn of(house: House, kind: KeyKind) -> Scene {
-        let stock = Stock::new(&house.public_key(KEY));
+    /// A key in a TPM that has its storage key where it is by convention; bound to a PCR.
+    pub(crate) fn in_tpm(algorithm: &str) -> Scene {
+        let swtpm = Swtpm::start().expect("swtpm");
+        let house = tpm::section(House::new(), &swtpm.tcti(), "");
+        swtpm.provision().expect("a storage key");
+        let options = ["--algorithm", algorithm, "--pcrs", &format!("sha256:{PCR}")];
+        let (house, public) = tpm::make(house, KEY, &options);
+        let pem = std::fs::read_to_string(public).expect("the key's public half");
+        let public = PublicKey::from_pem(&pem).expect("PEM");
+        let way = Way::tpm(&swtpm.tcti(), &tpm::key_file(&house, KEY), PCR);
+        Scene::of(house, &public, way, Some(swtpm))
+    }
+
+    fn pkcs11(house: House) -> Scene {
+        let (public, way) = (house.public_key(KEY), Way::pkcs11(&house, KEY));
+        Scene::of(house, &public, way, None)
+    }
+
+    fn of(house: House, public: &PublicKey, way: Way, swtpm: Option<Swtpm>) -> Scene {
+        let stock = Stock::new(public);
         let input = house.dir.path().join("sealed");
         std::fs::write(&input, &stock.sealed).expect("a file");
-        let scene = Scene { daemon: house.start(), house, kind, stock, input };
+        let operation = if matches!(public, PublicKey::Rsa(_)) { "oaep" } else { "ecdh" };
+        let daemon = house.start();
+        let scene = Scene { daemon, house, stock, input, operation, way, _swtpm: swtpm };
         scene.ours(4, Connections::New, Until::Calls(WARM_UP));
         scene
     }
@@ -69,18 +95,23 @@ impl Scene {
 
     /// Calls the token itself, without the daemon.
     pub(crate) fn bare(&self, threads: usize, time: Duration) -> Bare {
+        self.run_bare(threads, time, false)
+    }
+
+    /// The same, by a program that keeps nothing from one call to the next.
+    pub(crate) fn bare_and_fresh(&self, threads: usize, time: Duration) -> Bare {
+        self.run_bare(threads, time, true)
+    }
+
+    fn run_bare(&self, threads: usize, time: Duration, fresh: bool) -> Bare {
         bare::run(&bare::Asked {
-            house: &self.house,
-            key: KEY,
-            operation: match self.kind {
-                KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => "oaep",
-                KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521 => "ecdh",
-                KeyKind::Aes256 => panic!("no bare loop for AES-GCM"),
-            },
+            way: &self.way,
+            operation: self.operation,
             input: &self.input,
             record: self.stock.record,
             threads,
             time,
+            fresh,
         })
     }
 }

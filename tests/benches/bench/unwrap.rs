@@ -102,6 +102,7 @@ fn latency(plan: &Plan, report: &mut Report, kind: KeyKind, group: &str) {
     }
 }
 
-fn cost(ours: &Ours, bare: f64) -> Cost {
+/// Where the time of one unwrap went, with what the bare loop needs for it.
+pub(crate) fn cost(ours: &Ours, bare: f64) -> Cost {
     Cost { daemon: ours.daemon_cpu, callers: ours.callers_cpu, bare }
 }

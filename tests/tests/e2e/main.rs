@@ -24,5 +24,6 @@ mod secrets;
 mod symmetric;
 mod tcp;
 mod tpm;
+mod tpm_faults;
 mod tpm_seal;
 mod unpadding;

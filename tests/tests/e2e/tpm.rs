@@ -4,36 +4,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use holdfast_e2e::house::{House, file, me};
+use holdfast_e2e::house::{House, file};
+use holdfast_e2e::tpm::{self, holdfastd, make};
 use holdfast_e2e::{eventually, image, must, must_fail, rpc};
 use hsm_sim::{KeyKind, Swtpm};
 use tonic::Code;
 
 /// A house with `images` on its PKCS#11 token, and a TPM for keys that are made with `holdfastd key create`.
 pub(crate) fn house(swtpm: &Swtpm) -> House {
-    House::new()
-        .key("images", KeyKind::EcP256)
-        .section(&format!("[[token]]\nuri = \"tpm:\"\ntcti = \"{}\"", swtpm.tcti()))
-}
-
-pub(crate) fn holdfastd(house: &House, arguments: &[&str]) -> Command {
-    let mut command = Command::new(holdfast_e2e::binary("holdfastd"));
-    command.args(arguments).arg("--config").arg(house.write_config()).envs(house.hsm.env());
-    command
-}
-
-/// Makes a key in the TPM and gives it to the test's user under its name. Returns the file of its public half.
-fn make(house: House, name: &str, options: &[&str]) -> (House, PathBuf) {
-    let uri = format!("tpm:file={}", house.dir.path().join(format!("{name}.tss")).display());
-    let public = house.dir.path().join(format!("{name}.pub.pem"));
-    let mut create = holdfastd(&house, &["key", "create", &uri]);
-    let said = must(create.args(options).arg("--public").arg(&public));
-    assert!(said.contains("generated in the token, never extractable"), "{said}");
-    let lines = format!("[[key]]\nalias = \"{name}\"\nuri = \"{uri}\"\n");
-    assert!(said.contains(&lines), "{said}");
-    let mut house = house.section(&lines);
-    house.allow(&format!("user = {}\nto = [\"wrap\", \"unwrap\"]\nkeys = [\"{name}\"]", me()));
-    (house, public)
+    tpm::section(House::new().key("images", KeyKind::EcP256), &swtpm.tcti(), "")
 }
 
 /// An image that skopeo encrypts to a public key: the packets of its layers.
@@ -111,9 +90,8 @@ async fn a_tpm_that_dies_and_comes_back_needs_no_restart_of_the_daemon() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tpm_that_hangs_holds_up_its_own_keys_alone() {
     let swtpm = Swtpm::start().unwrap();
-    let house = House::new()
-        .key("images", KeyKind::EcP256)
-        .section(&format!("[[token]]\nuri = \"tpm:\"\ntcti = \"{}\"\ntimeout = \"1s\"", swtpm.tcti()));
+    let house = House::new().key("images", KeyKind::EcP256);
+    let house = tpm::section(house, &swtpm.tcti(), "timeout = \"1s\"");
     let (house, _) = make(house, "sealed", &["--algorithm", "ecc-p256"]);
     let daemon = house.start();
     let optsdata = rpc::optsdata();

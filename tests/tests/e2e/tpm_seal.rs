@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use holdfast_e2e::house::{House, file, me};
+use holdfast_e2e::tpm::holdfastd;
 use holdfast_e2e::{image, must, must_fail, rpc, run};
 use hsm_sim::Swtpm;
 use tempfile::TempDir;
 
-use crate::tpm::{decrypt, encrypted_to, holdfastd, house};
+use crate::tpm::{decrypt, encrypted_to, house};
 
 /// A machine with a TPM, whose storage key has been told.
 struct Node {

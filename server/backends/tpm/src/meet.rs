@@ -45,7 +45,7 @@ pub(crate) fn meet(
             let (approved, state) = approved(device, key, signed)?;
             // Between the reading and this a PCR may have changed: the TPM has the last word.
             policy_pcr(device, session, &state)?
-                .ok_or_else(|| refused(Vec::new(), "a PCR changes all the time".into()))?;
+                .ok_or_else(|| Error::Unavailable("PCRs change all the time; try again".into()))?;
             let digest = digest(&approved.policy)?;
             let name = Name::try_from(key.name().to_vec()).map_err(|error| failed(error, APPROVING))?;
             let ticket = ticket(device, key, &approved)?;

@@ -111,7 +111,8 @@ fn authorized<T>(
             Err(error) => match code(error) {
                 Code::Tpm(errors::PCR_CHANGED) if races == 0 => races += 1,
                 Code::Tpm(errors::PCR_CHANGED) => {
-                    return Err(refused(Vec::new(), format!("{doing}: PCRs change all the time; try again")));
+                    let why = format!("{doing}: PCRs change all the time; try again");
+                    return Err(Error::Unavailable(why).into());
                 }
                 Code::Tpm(errors::POLICY_FAIL) => {
                     let why = format!("{doing}: the TPM says that the key's policy is not met ({policy})");

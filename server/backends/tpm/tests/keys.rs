@@ -33,7 +33,7 @@ fn tpm2_openssl_decrypts_with_a_key_that_was_made_here() {
 #[test]
 fn a_key_under_a_persistent_storage_key_is_read_by_others_too() {
     let scene = Scene::new();
-    persist_storage_key(&scene);
+    scene.swtpm.provision().unwrap();
     let public = create(&scene, "images", EC);
     assert_eq!(scene.public("images"), public);
     assert_eq!(scene.token.connect().unwrap().describe(&scene.uri("images")).unwrap().public, Some(public));
@@ -42,15 +42,7 @@ fn a_key_under_a_persistent_storage_key_is_read_by_others_too() {
 #[test]
 fn a_persistent_handle_of_tpm2_tools_opens() {
     let scene = Scene::new();
-    let context = |name: &str| scene.dir.path().join(name).display().to_string();
-    let (primary, public, private, key) =
-        (context("primary"), context("pub"), context("priv"), context("key"));
-    scene.tool("tpm2_createprimary", &["-Q", "-C", "o", "-G", "ecc", "-c", &primary]);
-    let create = ["-Q", "-C", &primary, "-G", "rsa2048", "-u", &public, "-r", &private, "-c", &key];
-    scene.tool("tpm2_create", &create);
-    scene.tool("tpm2_flushcontext", &["-t"]);
-    scene.tool("tpm2_evictcontrol", &["-Q", "-C", "o", "-c", &key, "0x81010002"]);
-    scene.tool("tpm2_flushcontext", &["-t"]);
+    scene.swtpm.persist("0x81010002", &["-G", "rsa2048"]).unwrap();
     let uri: KeyUri = "tpm:handle=0x81010002".parse().unwrap();
     let mut token = scene.token.connect().unwrap();
     let info = token.describe(&uri).unwrap();

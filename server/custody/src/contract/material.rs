@@ -16,13 +16,22 @@ pub(super) fn sealed_to(
     operation: Operation,
 ) -> (Sealed, Secret) {
     match (&key.public, operation) {
-        (Some(public @ PublicKey::Rsa(_)), Operation::RsaOaep(hash)) => rsa_oaep(public, hash),
-        (Some(PublicKey::Ec(public)), Operation::Ecdh) => ecdh_with(public.curve, &public.point),
+        (Some(public), operation) => sealed_for(public, operation),
         (None, Operation::AesGcm) => {
             let secret = random(32);
             (token.seal(&key.uri, &secret).expect("seal"), secret)
         }
         _ => panic!("{}: {operation} is not for this type of key", key.uri),
+    }
+}
+
+/// Something sealed outside of any token, by a public half alone, and what its token opens it to: a fresh
+/// 32-byte key, or for ECDH the shared secret.
+pub fn sealed_for(public: &PublicKey, operation: Operation) -> (Sealed, Secret) {
+    match (public, operation) {
+        (PublicKey::Rsa(_), Operation::RsaOaep(hash)) => rsa_oaep(public, hash),
+        (PublicKey::Ec(public), Operation::Ecdh) => ecdh_with(public.curve, &public.point),
+        _ => panic!("{operation} is not for {}", public.type_name()),
     }
 }
 

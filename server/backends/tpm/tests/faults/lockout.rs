@@ -1,0 +1,53 @@
+//! Dictionary attack protection (TPM 2.0 Library Part 1, section 19.8): told where others have brought it about, and
+//! never brought about by us.
+
+use holdfast_custody::{Custodian, Error};
+use holdfast_wire::KeyUri;
+
+use crate::scene::{Letter, RSA, Scene, letter};
+
+/// A persistent key with the attributes that tpm2_create gives: it is protected, and has no password.
+const PROTECTED: &str = "0x81010002";
+
+fn protected(scene: &Scene) -> Letter {
+    scene.bus.swtpm().persist(PROTECTED, &["-G", "rsa2048"]).unwrap();
+    persistent(scene, PROTECTED)
+}
+
+fn persistent(scene: &Scene, handle: &str) -> Letter {
+    let uri: KeyUri = format!("tpm:handle={handle}").parse().unwrap();
+    let public = scene.connect().describe(&uri).unwrap().public.unwrap();
+    letter(uri, &public)
+}
+
+fn counter(scene: &Scene) -> String {
+    let said = scene.tool("tpm2_getcap", &["properties-variable"]);
+    said.lines().find(|line| line.contains("TPM2_PT_LOCKOUT_COUNTER")).unwrap().to_owned()
+}
+
+#[test]
+fn nothing_that_is_refused_to_us_counts_as_a_guess() {
+    let mut scene = Scene::new();
+    let (protected, bound) = (protected(&scene), scene.bind("bound", RSA, "sha256:7"));
+    let before = counter(&scene);
+    assert!(before.ends_with("0x0"), "{before}");
+    refused_often(&mut scene, &protected.damaged(), |error| *error == Error::Rejected);
+    refused_often(&mut scene, &bound.damaged(), |error| *error == Error::Rejected);
+    scene.bus.swtpm().extend_pcr(7).unwrap();
+    refused_often(&mut scene, &bound, |error| matches!(error, Error::StateRefused { .. }));
+    assert_eq!(counter(&scene), before);
+    protected.opens_anew(&scene);
+}
+
+/// Over one connection and over others: more often than a TPM forgives.
+fn refused_often(scene: &mut Scene, letter: &Letter, expected: impl Fn(&Error) -> bool) {
+    let check = |token: &mut dyn Custodian| {
+        let error = letter.open(token).unwrap_err();
+        assert!(expected(&error), "{error:?}");
+    };
+    let mut kept = scene.connect();
+    for _ in 0..5 {
+        check(&mut *kept);
+        check(&mut *scene.connect());
+    }
+}
