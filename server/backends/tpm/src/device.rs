@@ -166,9 +166,12 @@ impl Device {
         self.inside.push(handle);
     }
 
-    /// Notes what tpm2-tss knows of a persistent key, for this turn.
+    /// Notes what tpm2-tss knows of a persistent key, for this turn. It has one handle for it, however often it is
+    /// asked.
     pub(crate) fn known(&mut self, object: ObjectHandle) {
-        self.known.push(object);
+        if !self.known.contains(&object) {
+            self.known.push(object);
+        }
     }
 
     /// Gives a slot back before the turn is over. What was not loaded by this turn stays.
@@ -222,7 +225,7 @@ impl Device {
         let object = PersistentTpmHandle::new(handle)
             .and_then(|handle| self.context.tr_from_tpm_public(TpmHandle::Persistent(handle)))
             .map_err(|error| failed(error, "reading a persistent key"))?;
-        self.known.push(object);
+        self.known(object);
         Ok(Some(object.into()))
     }
 
