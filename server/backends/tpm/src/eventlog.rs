@@ -24,6 +24,8 @@ use crate::hex::{from_hex, to_hex};
 mod describe;
 mod parse;
 
+pub(crate) use describe::clean;
+
 /// Bytes. Logs of real machines have some tens of KiB.
 const MAX_LEN: u64 = 16 * 1024 * 1024;
 

@@ -39,6 +39,7 @@ mod open;
 mod pcrs;
 mod policy;
 mod policy_key;
+mod record;
 mod seal;
 pub mod signatures;
 mod source;
@@ -50,6 +51,7 @@ mod token;
 
 pub use eventlog::{Event, EventLog, EventType, Replacement};
 pub use policy_key::{POLICY_AUTHORIZE, PolicyKey};
+pub use record::{Cause, Difference, Logged, Record};
 pub use seal::seal;
 pub use signatures::{SignedPolicies, SignedPolicy};
 pub use source::{check_uri, handle};
