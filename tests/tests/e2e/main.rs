@@ -24,5 +24,6 @@ mod secrets;
 mod symmetric;
 mod tcp;
 mod tpm;
+mod tpm_pcr;
 mod tpm_seal;
 mod unpadding;

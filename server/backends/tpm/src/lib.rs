@@ -22,6 +22,7 @@
 //! key, queues and deadlines are left to others.
 
 mod ability;
+mod bound;
 mod connection;
 mod desk;
 mod device;
@@ -49,6 +50,7 @@ mod tcti;
 mod template;
 mod token;
 
+pub use bound::{Bound, Standing, Values};
 pub use eventlog::{Event, EventLog, EventType, Replacement};
 pub use policy_key::{POLICY_AUTHORIZE, PolicyKey};
 pub use record::{Cause, Difference, Logged, Record};

@@ -4,12 +4,12 @@
 //! {"values": "sha256:7=65ca…+11=0000…", "events": {"7": [{"type": "EV_…", "description": "…", "digest": "…"}]}}
 //! ```
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::Permissions;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use holdfast_custody::PcrValues;
+use holdfast_custody::{PcrValues, RegularFile};
 use serde_json::{Map, Value, json};
 
 use super::{Logged, Record};
@@ -18,7 +18,7 @@ use crate::hex::{from_hex, to_hex};
 use crate::policy::PcrPolicy;
 
 /// Bytes. The events of all PCRs of a real machine have some tens of KiB.
-pub(super) const MAX_LEN: u64 = 1024 * 1024;
+pub(super) const MAX_LEN: usize = 1024 * 1024;
 pub(super) const DAMAGED: &str = "not a record of PCR values, or a damaged one";
 
 impl Record {
@@ -34,7 +34,7 @@ impl Record {
     pub fn write(&self, key_file: &Path) -> io::Result<()> {
         let path = Record::path(key_file);
         let mut text = self.to_json(true);
-        if text.len() as u64 > MAX_LEN {
+        if text.len() > MAX_LEN {
             text = self.to_json(false);
         }
         let mut temporary = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
@@ -47,16 +47,8 @@ impl Record {
     /// Reads the record of a key whose policy has this digest. The error says why it tells nothing, in one line.
     pub fn read(key_file: &Path, policy: &[u8; 32]) -> Result<Record, String> {
         let path = Record::path(key_file);
-        // Before it is opened: opening a FIFO would wait for ever.
-        let about = fs::metadata(&path).map_err(|error| error.to_string())?;
-        if !about.is_file() || about.len() > MAX_LEN {
-            return Err(DAMAGED.into());
-        }
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(MAX_LEN).read_to_end(&mut bytes))
-            .map_err(|error| error.to_string())?;
-        let record = Record::from_json(&bytes).ok_or(DAMAGED)?;
+        let file = RegularFile::read(&path, MAX_LEN).map_err(|error| error.to_string())?;
+        let record = Record::from_json(file.bytes.expose()).ok_or(DAMAGED)?;
         if PcrPolicy::new(&record.values).digest() != *policy {
             return Err(
                 "it is of another key, or was changed: its values are not those of the key's policy".into()
