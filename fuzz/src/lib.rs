@@ -14,22 +14,27 @@
 mod images;
 mod keys;
 mod messages;
+mod tpm;
 
 pub use images::image;
 pub use keys::{key_uri, public_key};
 pub use messages::{configuration, keyprovider_message, packet};
+pub use tpm::{event_log, signed_policies, tpm_key_file};
 
 /// A parser, as bytes to try on it.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("configuration", configuration),
+    ("event_log", event_log),
     ("image", image),
     ("key_uri", key_uri),
     ("keyprovider_message", keyprovider_message),
     ("packet", packet),
     ("public_key", public_key),
+    ("signed_policies", signed_policies),
+    ("tpm_key_file", tpm_key_file),
 ];
 
 /// An error's text: there, in one line, without anything a terminal would obey, and no longer than a

@@ -75,6 +75,15 @@ pub fn storage_key(token: &config::Token) -> Result<holdfast_tpm::StorageKey, Er
     }
 }
 
+/// The TPM behind a token, if it is one, and how it is configured.
+#[cfg(feature = "tpm")]
+pub fn tpm_of(token: &config::Token) -> Option<Result<(holdfast_tpm::Token, &config::Tpm), Error>> {
+    match &token.way {
+        config::Way::Tpm(way) => Some(tpm(token, way).map(|tpm| (tpm, way))),
+        config::Way::Pkcs11 { .. } => None,
+    }
+}
+
 /// Where latches live: for the daemon's own user alone.
 pub fn make_state_dir(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;

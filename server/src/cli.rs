@@ -41,6 +41,10 @@ pub(crate) enum Command {
     /// Give a token a new key.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Explain, predict and sign the state of the machine that keys in a TPM are bound to.
+    #[cfg(feature = "tpm")]
+    #[command(subcommand)]
+    Pcr(holdfastd::pcr::Command),
 }
 
 #[derive(Subcommand)]

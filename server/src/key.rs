@@ -16,7 +16,7 @@ use crate::check::printable;
 use crate::config::{self, Config};
 use crate::keyring::type_name;
 
-mod file;
+pub(crate) mod file;
 #[cfg(feature = "tpm")]
 mod pinned;
 #[cfg(feature = "tpm")]

@@ -18,6 +18,8 @@ pub mod daemon;
 pub mod engine;
 pub mod key;
 pub mod keyring;
+#[cfg(feature = "tpm")]
+pub mod pcr;
 pub mod policy;
 pub mod request;
 pub mod status;

@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         Some(Command::Key(KeyCommand::Seal(seal))) => run_seal(&seal),
         #[cfg(feature = "tpm")]
         Some(Command::Key(KeyCommand::StorageKey(storage_key))) => run_storage_key(&storage_key),
+        #[cfg(feature = "tpm")]
+        Some(Command::Pcr(command)) => run_pcr(&command),
     };
     result.unwrap_or_else(|line| {
         // Several faults are several lines; each stands alone.
@@ -133,6 +135,15 @@ fn run_storage_key(asked: &cli::StorageKey) -> Result<ExitCode, String> {
     }
     say(&key::storage_key::report(&storage_key, asked.output.as_deref()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "tpm")]
+fn run_pcr(command: &holdfastd::pcr::Command) -> Result<ExitCode, String> {
+    holdfastd::harden().map_err(|error| format!("cannot switch core dumps off: {error}"))?;
+    log_warnings();
+    let report = holdfastd::pcr::run(command)?;
+    say(&report.text)?;
+    Ok(if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The key is on its token now, whatever cannot be written here: what was chosen for it, such as its id,

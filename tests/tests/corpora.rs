@@ -31,6 +31,11 @@ fn configurations_are_read_or_refused_with_a_line() {
 }
 
 #[test]
+fn event_logs_are_read_or_refused() {
+    replay("event_log");
+}
+
+#[test]
 fn images_of_strangers_are_read_or_refused() {
     replay("image");
 }
@@ -53,6 +58,16 @@ fn packets_of_strangers_are_read_or_refused() {
 #[test]
 fn public_keys_come_back_in_every_form() {
     replay("public_key");
+}
+
+#[test]
+fn signed_policies_are_read_or_refused() {
+    replay("signed_policies");
+}
+
+#[test]
+fn key_files_of_tpms_come_back_as_they_are_written() {
+    replay("tpm_key_file");
 }
 
 #[test]

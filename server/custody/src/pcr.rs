@@ -66,6 +66,13 @@ impl PcrValues {
     pub fn get(&self, number: u8) -> Option<&[u8]> {
         self.values.get(&number).map(Vec::as_slice)
     }
+
+    /// These PCRs alone, if all of them are here.
+    pub fn only(&self, pcrs: &PcrSelection) -> Option<PcrValues> {
+        let value = |number: u8| Some((number, self.values.get(&number)?.clone()));
+        let values = pcrs.numbers().map(value).collect::<Option<_>>()?;
+        (pcrs.bank == self.bank).then_some(PcrValues { bank: self.bank, values })
+    }
 }
 
 impl PcrSelection {
@@ -196,6 +203,9 @@ mod tests {
         assert_eq!(values.to_string(), text);
         assert_eq!(values.selection().to_string(), "sha256:7+11");
         assert_eq!(values.get(11), Some([10u8; 32].as_slice()));
+        let only = |pcrs: &str| values.only(&pcrs.parse().unwrap()).map(|values| values.to_string());
+        assert_eq!(only("sha256:11"), Some(format!("sha256:11={}", "0a".repeat(32))));
+        assert_eq!((only("sha256:7+8"), only("sha384:7")), (None, None));
     }
 
     #[test]

@@ -19,9 +19,9 @@ const MAX_LEN: usize = 64 * 1024;
 const SEALED: &[u8] = b"-----BEGIN TSS2 PRIVATE KEY-----";
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-const ENCRYPTED: &str = "the key is encrypted; decrypt it into a file that only you can read (umask 077; openssl pkey -in FILE -out PLAIN), import that, and destroy it";
-const OPENSSH: &str = "the key is in OpenSSH's own format; rewrite a copy of it that only you can read (ssh-keygen -p -N '' -m PKCS8 -f COPY), import that, and destroy it";
-const UNREADABLE: &str = "a PEM block that is damaged or not in lines of 64 characters; if openssl pkey -in FILE reads it, import what that writes";
+const ENCRYPTED: &str = "the key is encrypted; decrypt it into a file that only you can read (umask 077; openssl pkey -in FILE -out PLAIN), give that, and destroy it";
+const OPENSSH: &str = "the key is in OpenSSH's own format; rewrite a copy of it that only you can read (ssh-keygen -p -N '' -m PKCS8 -f COPY), give that, and destroy it";
+const UNREADABLE: &str = "a PEM block that is damaged or not in lines of 64 characters; if openssl pkey -in FILE reads it, give what that writes";
 const NO_KEY: &str =
     "no PEM block with a private key (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\")";
 const NOT_USABLE: &str = "the key cannot be used: only RSA with 2048 to 8192 bits and EC on P-256, P-384 and P-521 are taken, undamaged";
@@ -36,12 +36,10 @@ pub(super) enum Found {
 
 /// Reads and checks a key in plain. The error does not name the file.
 #[cfg(feature = "tpm")]
-pub(super) fn read(path: &Path) -> Result<PrivateKey, String> {
+pub(crate) fn read(path: &Path) -> Result<PrivateKey, String> {
     match find(path)? {
         Found::Plain(key) => Ok(key),
-        Found::Sealed(_) => {
-            Err("a key for a TPM already (TSS2 PRIVATE KEY); what is sealed is a plain one".into())
-        }
+        Found::Sealed(_) => Err("a key for a TPM already (TSS2 PRIVATE KEY); a plain one is wanted".into()),
     }
 }
 

@@ -25,5 +25,6 @@ mod symmetric;
 mod tcp;
 mod tpm;
 mod tpm_faults;
+mod tpm_pcr;
 mod tpm_seal;
 mod unpadding;

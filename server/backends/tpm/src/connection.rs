@@ -1,5 +1,6 @@
 //! One connection: the [`Custodian`].
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,9 @@ use holdfast_wire::{KeyUri, Sealed, Secret};
 use crate::desk::Desk;
 use crate::device::{About, Device, Loaded};
 use crate::errors::{Again, Failure};
+use crate::policy::Policy;
 use crate::source::{Source, Usable};
-use crate::{ability, evidence, open};
+use crate::{Difference, EventLog, Record, ability, evidence, open, pcrs};
 
 /// First pause before the TPM is asked again that asked for patience, doubled up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -71,6 +73,34 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// A refusal because of the machine's state, with what differs where the record of the key tells that.
+    fn with_differences(&mut self, uri: &KeyUri, error: Error) -> Error {
+        match error {
+            Error::StateRefused { differ, why } if differ.is_empty() => {
+                let differences = self.differences(uri).unwrap_or_default();
+                let lines = differences.iter().map(|difference| format!("; {difference}"));
+                let why = lines.fold(why, |why, line| why + &line);
+                Error::StateRefused {
+                    differ: differences.iter().map(|difference| difference.pcr).collect(),
+                    why,
+                }
+            }
+            error => error,
+        }
+    }
+
+    fn differences(&mut self, uri: &KeyUri) -> Option<Vec<Difference>> {
+        let file = Source::of(uri).ok()?.file?;
+        let policy = Usable::read(&file).ok()?.policy?;
+        let Policy::Exact(policy) = policy.as_ref() else { return None };
+        let record = Record::read(&file, &policy.digest()).ok()?;
+        let now = self.turn(|device| pcrs::current(device, policy.pcrs())).ok()?;
+        let log = EventLog::read(Path::new(EventLog::PATH)).ok().flatten();
+        Some(record.differences(&now, log.as_ref()))
+    }
+}
+
 impl Custodian for Connection {
     fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
         self.with_key(uri, |device, key| {
@@ -84,6 +114,7 @@ impl Custodian for Connection {
     fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error> {
         let signed = self.0.settings().signed_policies.clone();
         self.with_key(uri, |device, key| open::open(device, key, &signed, sealed))
+            .map_err(|error| self.with_differences(uri, error))
     }
 
     fn probe(&mut self) -> Result<Health, Error> {

@@ -11,21 +11,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{Algorithm, Context, SHA256, SHA384};
-use holdfast_custody::{PcrBank, PcrSelection, PcrValues};
+use holdfast_custody::{PcrBank, PcrSelection, PcrValues, RegularFile};
 
 use crate::hex::{from_hex, to_hex};
 
 mod describe;
 mod parse;
 
+pub(crate) use describe::clean;
+
 /// Bytes. Logs of real machines have some tens of KiB.
-const MAX_LEN: u64 = 16 * 1024 * 1024;
+const MAX_LEN: usize = 16 * 1024 * 1024;
 
 /// A log as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,25 +73,16 @@ impl EventLog {
 
     /// Reads a log, if there is one. The error says what is wrong and does not name the file.
     pub fn read(path: &Path) -> Result<Option<EventLog>, String> {
-        let unreadable = |error: std::io::Error| match error.kind() {
-            ErrorKind::PermissionDenied => format!("{error}; the kernel shows its event log to root alone"),
-            _ => error.to_string(),
-        };
-        // Before it is opened: opening a FIFO would wait for ever.
-        match std::fs::metadata(path) {
-            Ok(about) if about.is_file() => {}
-            Ok(_) => return Err("is no regular file".into()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
+        match RegularFile::read(path, MAX_LEN) {
+            Ok(file) => EventLog::parse(file.bytes.expose()).map(Some),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound => Ok(None),
+                ErrorKind::PermissionDenied => {
+                    Err(format!("{error}; the kernel shows its event log to root alone"))
+                }
+                _ => Err(error.to_string()),
+            },
         }
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes))
-            .map_err(unreadable)?;
-        if bytes.len() as u64 > MAX_LEN {
-            return Err(format!("more than {MAX_LEN} bytes, which no event log has"));
-        }
-        EventLog::parse(&bytes).map(Some)
     }
 
     /// Reads a log in either of its forms: with digests of several banks, or the old one, which has SHA-1 alone and
@@ -114,23 +106,15 @@ impl EventLog {
         self.events.iter().filter(move |event| event.extends() && event.pcr == u32::from(pcr))
     }
 
-    /// The values that these PCRs have when what is in the log, and nothing else, has extended them; some of it
-    /// with other digests.
-    pub fn replay(&self, pcrs: &PcrSelection, replaced: &[Replacement]) -> Result<PcrValues, String> {
+    /// The values that these PCRs have when what is in the log, and nothing else, has extended them.
+    pub fn replay(&self, pcrs: &PcrSelection) -> Result<PcrValues, String> {
         let bank = pcrs.bank();
-        if !self.banks.contains(&bank) {
-            return Err(format!("the event log has no {} digests", bank.name()));
-        }
-        for replacement in replaced {
-            self.check(replacement, pcrs)?;
-        }
+        self.check_bank(bank)?;
         let mut values = BTreeMap::new();
         for pcr in pcrs.numbers() {
             let mut value = self.before_boot(pcr, bank);
-            for (event, index) in self.of_pcr(pcr).zip(1..) {
-                let other = replaced.iter().find(|other| (other.pcr, other.index) == (pcr, index));
-                let digest = other.map(|other| other.digest.as_slice()).or(event.digest(bank));
-                let digest = digest.ok_or_else(|| {
+            for event in self.of_pcr(pcr) {
+                let digest = event.digest(bank).ok_or_else(|| {
                     format!("event {} of the log has no {} digest", event.number, bank.name())
                 })?;
                 value = extended(bank, &value, digest);
@@ -140,24 +124,39 @@ impl EventLog {
         PcrValues::new(bank, values).ok_or_else(|| "no PCRs".to_owned())
     }
 
-    fn check(&self, replacement: &Replacement, pcrs: &PcrSelection) -> Result<(), String> {
+    /// Gives an event another digest: what will be measured at the next boot.
+    pub fn replace(&mut self, bank: PcrBank, replacement: &Replacement) -> Result<(), String> {
         let Replacement { pcr, index, digest } = replacement;
-        let bank = pcrs.bank();
-        if digest.len() != bank.digest_len() {
-            return Err(format!(
+        self.check_bank(bank)?;
+        let wrong_len = || {
+            format!(
                 "the digest for event {pcr}.{index} has {} bytes; those of the bank {} have {}",
                 digest.len(),
                 bank.name(),
                 bank.digest_len()
-            ));
-        }
+            )
+        };
         let count = self.of_pcr(*pcr).count();
-        if !pcrs.numbers().any(|number| number == *pcr) || *index == 0 || *index > count {
-            return Err(format!(
-                "there is no event {pcr}.{index} to replace: PCR {pcr} has {count} in the log, from {pcr}.1, and must be one of {pcrs}"
-            ));
+        let none = || {
+            format!(
+                "there is no event {pcr}.{index} to replace: PCR {pcr} has {count} in the log, from {pcr}.1"
+            )
+        };
+        let number =
+            index.checked_sub(1).and_then(|skip| self.of_pcr(*pcr).nth(skip)).ok_or_else(none)?.number;
+        let event = self.events.get_mut(number).ok_or_else(none)?;
+        match bank {
+            PcrBank::Sha256 => event.sha256 = Some(digest.as_slice().try_into().map_err(|_| wrong_len())?),
+            PcrBank::Sha384 => event.sha384 = Some(digest.as_slice().try_into().map_err(|_| wrong_len())?),
         }
         Ok(())
+    }
+
+    fn check_bank(&self, bank: PcrBank) -> Result<(), String> {
+        match self.banks.contains(&bank) {
+            true => Ok(()),
+            false => Err(format!("the event log has no {} digests", bank.name())),
+        }
     }
 
     /// PCRs 17 to 22 begin with ones, and the others with zeros (TCG PC Client Platform TPM Profile, section 4.6), but

@@ -22,7 +22,7 @@ use crate::errors::{Again, Failure, failed};
 use crate::file::{ImportableFile, KeyFile};
 use crate::policy::{PcrPolicy, Policy};
 use crate::source::{Source, Usable};
-use crate::{PolicyKey, import, pcrs, template};
+use crate::{EventLog, PolicyKey, Record, import, pcrs, template};
 
 const MAKING: &str = "making the key";
 
@@ -55,22 +55,35 @@ impl Smith {
 
     fn make(&mut self, uri: &KeyUri, kind: KeyKind, to: Option<&Binding>) -> Result<Made, Error> {
         let (path, handle) = self.free_place(uri)?;
-        let file = self.0.turn(|device| {
+        let (file, record) = self.0.turn(|device| {
+            let mut record = None;
             let policy = match to {
                 None => None,
                 Some(Binding::Current(pcrs)) => {
-                    Some(Policy::Exact(PcrPolicy::new(&pcrs::current(device, pcrs)?)))
+                    let values = pcrs::current(device, pcrs)?;
+                    let policy = PcrPolicy::new(&values);
+                    // Where there is no log, or none that may be read, the values alone are kept.
+                    let log = EventLog::read(Path::new(EventLog::PATH)).ok().flatten();
+                    record = Some(Record::of(values, log.as_ref()));
+                    Some(Policy::Exact(policy))
                 }
-                Some(Binding::Exact(values)) => Some(Policy::Exact(PcrPolicy::new(values))),
+                // The log of this boot explains no values but its own.
+                Some(Binding::Exact(values)) => {
+                    record = Some(Record::of(values.clone(), None));
+                    Some(Policy::Exact(PcrPolicy::new(values)))
+                }
                 Some(Binding::Signed(key)) => {
                     let signer = PolicyKey::new(key.clone()).map_err(Error::KeyUnfit)?;
                     Some(Policy::Signed { signer, command: None })
                 }
                 Some(_) => return Err(Error::Unsupported("such a binding").into()),
             };
-            new_key(device, kind, policy)
+            Ok((new_key(device, kind, policy)?, record))
         })?;
-        self.finish(uri, (&path, handle), &file)
+        let made = self.finish(uri, (&path, handle), &file)?;
+        // The key is as good without: `pcr show` says so when it is missed.
+        record.map(|record| record.write(&path));
+        Ok(made)
     }
 
     /// Writes a key's file, which must then do. Where the key is to be persistent it is made so.

@@ -22,6 +22,7 @@
 //! key, queues and deadlines are left to others.
 
 mod ability;
+mod bound;
 mod connection;
 mod desk;
 mod device;
@@ -39,6 +40,7 @@ mod open;
 mod pcrs;
 mod policy;
 mod policy_key;
+mod record;
 mod seal;
 pub mod signatures;
 mod source;
@@ -48,8 +50,10 @@ mod tcti;
 mod template;
 mod token;
 
+pub use bound::{Bound, Standing, Values};
 pub use eventlog::{Event, EventLog, EventType, Replacement};
 pub use policy_key::{POLICY_AUTHORIZE, PolicyKey};
+pub use record::{Cause, Difference, Logged, Record};
 pub use seal::seal;
 pub use signatures::{SignedPolicies, SignedPolicy};
 pub use source::{check_uri, handle};

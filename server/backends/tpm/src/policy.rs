@@ -205,6 +205,12 @@ impl PcrPolicy {
         sha256(hash)
     }
 
+    /// Whether the TPM would take it with these values, which are those of its PCRs.
+    pub(crate) fn is_met_by(&self, values: &PcrValues) -> bool {
+        let now = PcrPolicy::new(values);
+        (&now.pcrs, now.values) == (&self.pcrs, self.values)
+    }
+
     pub(crate) fn pcrs(&self) -> &PcrSelection {
         &self.pcrs
     }

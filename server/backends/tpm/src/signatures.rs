@@ -6,23 +6,23 @@
 //! the rest again. The files are looked at anew for each use, and read anew when they have changed.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
-use std::io::Read as _;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_custody::{PcrSelection, PcrValues};
+use holdfast_custody::{PcrSelection, PcrValues, RegularFile};
 
 use crate::PolicyKey;
 
+mod file;
 mod json;
 mod sign;
 
 pub use json::{merge, parse};
 
 /// Bytes of one file. An entry with an RSA-4096 signature has 1 KiB.
-const MAX_LEN: u64 = 1024 * 1024;
+const MAX_LEN: usize = 1024 * 1024;
 /// Files of one directory.
 const MAX_FILES: usize = 256;
 /// Policies of all files together.
@@ -99,7 +99,7 @@ impl SignedPolicies {
             let as_of = Stamp::of(&about);
             let known = match read.remove(&path).filter(|known| known.as_of == as_of) {
                 Some(known) => known,
-                None => Known { as_of, content: entries(&path, &about) },
+                None => Known { as_of, content: entries(&path) },
             };
             let known = read.entry(path.clone()).insert_entry(known).into_mut();
             let name = path.display();
@@ -173,25 +173,10 @@ fn json_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-fn entries(path: &Path, about: &Metadata) -> Result<Vec<Entry>, String> {
-    let policies = parse(&read(path, about)?)?;
+fn entries(path: &Path) -> Result<Vec<Entry>, String> {
+    let file = RegularFile::read(path, MAX_LEN).map_err(|error| error.to_string())?;
+    let policies = parse(file.bytes.expose())?;
     Ok(policies.into_iter().map(|policy| Entry { policy, verdict: None }).collect())
-}
-
-/// A file of signed policies as it is. The error does not name it.
-fn read(path: &Path, about: &Metadata) -> Result<Vec<u8>, String> {
-    // Before it is opened: opening a FIFO would wait for ever.
-    if !about.is_file() {
-        return Err("is no regular file".into());
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_LEN {
-        return Err(format!("more than {MAX_LEN} bytes, which no file of signed policies has"));
-    }
-    Ok(bytes)
 }
 
 impl Entry {

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use holdfast_custody::{Binding, Error, KeyKind};
+use holdfast_tpm::Record;
 use holdfast_wire::{Curve, KeyUri, Sealed};
 use support::keys::{EC, RSA, bind, create, open, persist_storage_key, sealed_to};
 use support::{Scene, run};
@@ -66,8 +67,13 @@ fn a_bound_key_opens_until_a_pcr_is_extended_and_says_which_it_is_bound_to() {
     assert_eq!(open(&mut *token, &scene.uri("bound"), &sealed), Ok(plain.clone()));
     scene.swtpm.extend_pcr(11).unwrap();
     let refused = open(&mut *token, &scene.uri("bound"), &sealed);
-    let Err(Error::StateRefused { why, .. }) = refused else { panic!("{refused:?}") };
-    assert!(why.contains("sha256:7+11"), "{why}");
+    let Err(Error::StateRefused { differ, why }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("sha256:7+11") && why.contains("PCR 11 differs"), "{why}");
+    assert_eq!(differ, [11]);
+    // Without the record of what the PCRs were, only that some differs is known.
+    fs::remove_file(Record::path(&scene.path("bound"))).unwrap();
+    let refused = open(&mut *token, &scene.uri("bound"), &sealed);
+    assert!(matches!(&refused, Err(Error::StateRefused { differ, .. }) if differ.is_empty()), "{refused:?}");
     // It still tells of itself, and the same connection serves other keys.
     assert_eq!(token.describe(&scene.uri("bound")).unwrap().public, Some(public));
     let (sealed, plain) = sealed_to(&scene, &free);

@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
-use holdfast_tpm::PolicyKey;
+use holdfast_tpm::{PolicyKey, SignedPolicy};
 use holdfast_wire::PublicKey;
 use support::Scene;
 
@@ -52,4 +52,32 @@ fn a_signer_has_the_name_that_tpm2_tools_and_the_tpm_give_it() {
     fs::write(at("public"), sized(&key.public_area())).unwrap();
     scene.tool("tpm2_loadexternal", &["-C", "o", "-u", &at("public"), "-c", &at("ctx"), "-n", &at("name")]);
     assert_eq!(fs::read(at("name")).unwrap(), key.name());
+}
+
+#[test]
+fn the_tpm_verifies_what_is_verified_here() {
+    let scene = Scene::new();
+    let at = |name: &str| scene.dir.path().join(name).display().to_string();
+    for (name, scheme) in [("rsa2048", "rsassa"), ("ec-P-256", "ecdsa"), ("ec-P-384", "ecdsa")] {
+        let key = policy_key(name);
+        fs::write(at("public"), sized(&key.public_area())).unwrap();
+        scene.tool("tpm2_loadexternal", &["-C", "o", "-u", &at("public"), "-c", &at("ctx")]);
+        let vector = format!("{}/tests/vectors/systemd-measure/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let policies = holdfast_tpm::signatures::parse(&fs::read(vector).unwrap()).unwrap();
+        let verified = |policy: &SignedPolicy| {
+            fs::write(at("policy"), policy.policy).unwrap();
+            fs::write(at("signature"), &policy.signature).unwrap();
+            let mut verify = scene.swtpm.tool("tpm2_verifysignature").unwrap();
+            verify.args(["-c", &at("ctx"), "-g", "sha256", "-m", &at("policy")]);
+            let verified =
+                verify.args(["-f", scheme, "-s", &at("signature")]).output().unwrap().status.success();
+            // Without a resource manager each tool leaves the key that it loads.
+            scene.tool("tpm2_flushcontext", &["-t"]);
+            verified
+        };
+        for policy in &policies {
+            assert_eq!(verified(policy), key.verify(&policy.policy, &policy.signature), "{name}");
+        }
+        assert!(policies.iter().any(verified), "{name}");
+    }
 }

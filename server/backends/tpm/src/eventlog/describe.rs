@@ -122,7 +122,8 @@ fn utf16(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn clean(text: &str) -> String {
+/// Without what a terminal might obey, and no longer than a line.
+pub(crate) fn clean(text: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     let mut cleaned: String = text.chars().take(MAX_CHARS).map(plain).collect();
     if text.chars().nth(MAX_CHARS).is_some() {

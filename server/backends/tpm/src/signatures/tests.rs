@@ -135,6 +135,30 @@ fn a_merged_file_keeps_all_it_had_and_has_nothing_twice() {
 }
 
 #[test]
+fn a_policy_is_added_to_a_file_that_is_there_and_never_to_something_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.json");
+    let policies = parse(RSA).unwrap();
+    let mode =
+        || std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions()) & 0o777;
+    policies[0].add_to(&file).unwrap();
+    assert_eq!(mode(), 0o644);
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    policies[1].add_to(&file).unwrap();
+    assert_eq!((parse(&fs::read(&file).unwrap()).unwrap(), mode()), (policies[..2].to_vec(), 0o640));
+    for (content, says) in
+        [("a PEM file", "not JSON"), ("[]", "not a JSON object"), ("{\"sha256\":7}", "no list")]
+    {
+        fs::write(&file, content).unwrap();
+        assert!(policies[0].add_to(&file).unwrap_err().contains(says));
+        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+    }
+    assert!(policies[0].add_to(dir.path()).unwrap_err().contains("is not a file"));
+    assert!(policies[0].add_to(&dir.path().join("none/a.json")).unwrap_err().contains("No such file"));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file was left behind");
+}
+
+#[test]
 fn a_directory_is_read_in_the_order_of_its_names_and_each_fault_is_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
@@ -143,12 +167,12 @@ fn a_directory_is_read_in_the_order_of_its_names_and_each_fault_is_a_line() {
     fs::write(at("c.txt"), "not looked at").unwrap();
     fs::write(at("d.json"), "damaged").unwrap();
     fs::create_dir(at("e.json")).unwrap();
-    File::create(at("f.json")).unwrap().set_len(MAX_LEN + 1).unwrap();
+    fs::File::create(at("f.json")).unwrap().set_len(MAX_LEN as u64 + 1).unwrap();
     let policies = SignedPolicies::new(vec![dir.path().into(), at("none")]);
     let (read, faults) = policies.read_for(&signer("rsa2048"));
     assert_eq!(read, [&usable(ALL_BANKS)[..], &usable(RSA)].concat());
     let expected =
-        ["none: No such file", "d.json: damaged", "e.json: is no regular file", "f.json: more than"];
+        ["none: No such file", "d.json: damaged", "e.json: is not a file", "f.json: has more than"];
     assert_eq!(faults.len(), expected.len(), "{faults:?}");
     for (fault, says) in faults.iter().zip(expected) {
         assert!(fault.contains(says), "{says}: {fault}");
