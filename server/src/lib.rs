@@ -32,4 +32,4 @@ mod reload;
 mod service;
 mod watch;
 
-pub use process::harden;
+pub use process::{harden, silence_tpm2_tss};

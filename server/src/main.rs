@@ -23,6 +23,7 @@ use zeroizing_alloc::ZeroAlloc;
 static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    holdfastd::silence_tpm2_tss();
     let cli = Cli::parse();
     let result = match cli.command {
         None => run(&cli.file.config),

@@ -5,11 +5,14 @@
 //! gives no private half of a loaded key out in plain, except by TPM2_Duplicate to whom the key's policy allows it.
 
 use holdfast_custody::Custody;
-use tss_esapi::structures::Public;
+use tss_esapi::structures::{Public, PublicBuffer};
+use tss_esapi::traits::Marshall;
 
+use crate::Name;
 use crate::device::About;
 use crate::hex::to_hex;
 use crate::policy::Policy;
+use crate::structures::whole;
 
 /// `under` is the storage key above it, where that is known.
 pub(crate) fn of(public: &Public, policy: Option<&Policy>, under: Option<&Public>, about: &About) -> Custody {
@@ -40,6 +43,7 @@ pub(crate) fn of(public: &Public, policy: Option<&Policy>, under: Option<&Public
         ("authPolicy", policy_digest),
         ("bound to", bound),
         ("can be duplicated", duplicated.to_owned()),
+        ("storage key", under.and_then(name).map_or("not told".to_owned(), |name| name.to_string())),
         ("TPM manufacturer", about.manufacturer.clone()),
         ("TPM firmware", about.firmware.clone()),
     ];
@@ -58,6 +62,12 @@ pub(crate) fn of(public: &Public, policy: Option<&Policy>, under: Option<&Public
         local,
         evidence: told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
+}
+
+/// By which the TPM is pinned, if this is its usual storage key.
+fn name(storage_key: &Public) -> Option<Name> {
+    let structure = PublicBuffer::try_from(storage_key.clone()).and_then(|public| public.marshall()).ok()?;
+    whole(&structure).map(Name::of)
 }
 
 /// Whether the key can provably not leave this TPM.

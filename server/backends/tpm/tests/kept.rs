@@ -149,6 +149,8 @@ fn only_the_tpm_with_the_pinned_storage_key_is_used() {
     let mut token = pinned(own).connect().unwrap();
     assert_eq!(open(&mut *token, &scene.uri("images"), &sealed), Ok(plain));
     token.probe().unwrap();
+    let evidence = token.describe(&scene.uri("images")).unwrap().custody.evidence;
+    assert!(evidence.contains(&("storage key".to_owned(), own.to_string())), "{evidence:?}");
     let refused = pinned(foreign).connect().map(drop);
     let Err(Error::TokenReplaced(why)) = refused else { panic!("{refused:?}") };
     assert!(why.contains(&own.to_string()) && why.contains(&foreign.to_string()), "{why}");
