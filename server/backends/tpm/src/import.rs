@@ -19,7 +19,8 @@ const IMPORTING: &str = "importing the key";
 /// A key that is sealed here and now: it leaves this process for the TPM alone.
 pub(crate) fn plain(device: &mut Device, key: &PrivateKey) -> Result<KeyFile, Failure> {
     let parent = device.usual_parent()?;
-    let handle = device.parent(parent)?;
+    // The one that is pinned, where one is: who holds it has the key.
+    let handle = device.storage_key()?;
     let file = seal(key, &storage_key(device, handle)?, None)?;
     let sealed = Parts::of(&file)?;
     match sealed.import(device, handle)? {
@@ -51,6 +52,7 @@ pub(crate) fn sealed(device: &mut Device, file: &ImportableFile) -> Result<KeyFi
             return Ok(sealed.loadable(place, private));
         }
         names.extend(storage_key(device, handle).ok().map(|key| key.name()));
+        device.done_with(handle.into());
     }
     Err(not_ours(file, &names).into())
 }
@@ -62,7 +64,14 @@ pub(crate) fn storage_key(device: &mut Device, handle: KeyHandle) -> Result<Stor
     let structure = PublicBuffer::try_from(public)
         .and_then(|public| public.marshall())
         .map_err(|error| failed(error, READING))?;
-    Ok(StorageKey::from_bytes(&structure).map_err(|why| Error::KeyUnfit(format!("this TPM has {why}")))?)
+    let key =
+        StorageKey::from_bytes(&structure).map_err(|why| Error::KeyUnfit(format!("this TPM has {why}")))?;
+    // By this Name it was compared with the pinned one.
+    let name = device.context().tr_get_name(handle.into()).map_err(|error| failed(error, READING))?;
+    if name.value() != key.name().as_bytes() {
+        return Err(Error::Unavailable("the TPM tells two public halves of one storage key".into()).into());
+    }
+    Ok(key)
 }
 
 /// A sealed key as TPM2_Import takes it.
