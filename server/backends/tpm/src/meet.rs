@@ -155,15 +155,12 @@ fn ticket(device: &mut Device, key: &PolicyKey, policy: &SignedPolicy) -> Result
     // What is signed is the policy's digest and the policyRef, which is empty.
     let signed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &policy.policy);
     let verified = digest(signed.as_ref()).and_then(|digest| {
-        Ok(device
-            .context()
-            .verify_signature(signer, digest, signature)
-            .map_err(|error| failed(error, APPROVING))?)
+        device.context().verify_signature(signer, digest, signature).map_err(|error| failed(error, APPROVING))
     });
     device.done_with(signer.into());
     let ticket = TPMT_TK_VERIFIED::try_from(verified?).map_err(|error| failed(error, APPROVING))?;
     device.keep_ticket(&policy.policy, key, ticket);
-    Ok(VerifiedTicket::try_from(ticket).map_err(|error| failed(error, APPROVING))?)
+    VerifiedTicket::try_from(ticket).map_err(|error| failed(error, APPROVING))
 }
 
 fn signature(key: &PolicyKey, bytes: &[u8]) -> Result<Signature, Failure> {

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use holdfast_custody::{Binding, Error, KeyKind};
 use holdfast_tpm::Record;
 use holdfast_wire::{Curve, KeyUri, Sealed};
-use support::keys::{EC, RSA, bind, create, open, persist_storage_key, sealed_to};
+use support::keys::{EC, RSA, bind, create, open, sealed_to};
 use support::{Scene, run};
 
 #[test]
