@@ -289,4 +289,27 @@ mod tests {
         none[0].parameters[8] = 0;
         unfit(&none); // no PCR at all
     }
+
+    #[test]
+    fn a_signers_policy_may_be_for_one_command_and_only_for_one_that_opens() {
+        let pem = include_str!("../../../../tests/vectors/keys/ec-P-256.pub.pem");
+        let signer = PolicyKey::new(PublicKey::from_pem(pem).unwrap()).unwrap();
+        for command in [None, Some(UseCommand::RsaDecrypt), Some(UseCommand::EcdhZGen)] {
+            let policy = Policy::Signed { signer: signer.clone(), command };
+            assert_eq!(Policy::read(&policy.commands()).unwrap(), Some(policy));
+        }
+        let policy = Policy::Signed { signer, command: Some(UseCommand::EcdhZGen) };
+        let [authorize, only] = policy.commands().try_into().unwrap();
+        // TPM_CC_Duplicate
+        let duplicate = PolicyCommand { parameters: 0x14b_u32.to_be_bytes().to_vec(), ..only.clone() };
+        for commands in [
+            vec![authorize.clone(), duplicate],
+            vec![authorize.clone(), only.clone(), only.clone()],
+            vec![authorize.clone(), authorize.clone()],
+            vec![only.clone(), authorize],
+            vec![only],
+        ] {
+            assert!(matches!(Policy::read(&commands), Err(Error::KeyUnfit(_))), "{commands:?}");
+        }
+    }
 }

@@ -12,9 +12,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_custody::{Binding, Error, PcrBank, PcrValues};
-use holdfast_tpm::file::KeyFile;
-use holdfast_tpm::{POLICY_AUTHORIZE, PolicyKey, Token};
-use holdfast_wire::PublicKey;
+use holdfast_tpm::file::{KeyFile, PolicyCommand};
+use holdfast_tpm::{POLICY_AUTHORIZE, PolicyKey, Token, seal};
+use holdfast_wire::{Curve, PublicKey, Sealed};
 use support::keys::{EC, RSA, bind_to, open, sealed_to};
 use support::{Scene, run};
 
@@ -209,4 +209,56 @@ fn a_key_that_is_bound_to_a_signer_says_so_and_has_its_policy_in_its_file() {
     assert_eq!(file.policy[0].code, POLICY_AUTHORIZE);
     let Binding::Signed(public) = signer("rsa2048") else { panic!() };
     assert_eq!(PolicyKey::from_command_parameters(&file.policy[0].parameters), PolicyKey::new(public).ok());
+}
+
+#[test]
+fn a_key_sealed_to_a_signer_opens_what_is_signed_and_cannot_be_let_go_by_him() {
+    let (scene, signatures) = (Scene::new(), Signatures::new());
+    let to = scene.token.storage_key().unwrap();
+    let token = signatures.token(&scene);
+    let mut custodian = token.connect().unwrap();
+    sign("ec-P-256", &values(&[(11, vec![0; 32])]), &signatures.file("a.json"));
+    let (rsa, ec) = (support::rsa(2048), support::ec(Curve::P256));
+    for (name, key) in [("rsa", &rsa), ("ec", &ec)] {
+        let pem = seal(key, &to, Some(&signer("ec-P-256"))).unwrap().to_pem().unwrap();
+        let info = token.keysmith().unwrap().import_sealed(&scene.uri(name), pem.as_bytes()).unwrap().info;
+        assert_eq!((info.custody.local, info.custody.extractable), (Some(false), Some(false)), "{name}");
+    }
+    let (sealed, plain) = sealed_to(&scene, rsa.public());
+    let PublicKey::Ec(public) = ec.public() else { panic!() };
+    let point = Sealed::Ecdh { curve: Curve::P256, ephemeral: public.point.clone() };
+    // One after the other, as one policy session serves both.
+    for _ in 0..2 {
+        assert_eq!(open(&mut *custodian, &scene.uri("rsa"), &sealed), Ok(plain.clone()));
+        assert_eq!(open(&mut *custodian, &scene.uri("ec"), &point).unwrap().len(), 32);
+    }
+    scene.swtpm.extend_pcr(11).unwrap();
+    for (name, sealed) in [("rsa", &sealed), ("ec", &point)] {
+        assert!(matches!(open(&mut *custodian, &scene.uri(name), sealed), Err(Error::StateRefused { .. })));
+    }
+}
+
+/// Of somebody else's making: not fixed to its TPM, and for whatever its signer signs.
+#[test]
+fn a_key_that_its_signer_could_let_go_says_so() {
+    let scene = Scene::new();
+    scene.storage_key("ecc", "0x81000001");
+    let Binding::Signed(public) = signer("ec-P-256") else { panic!() };
+    let signer = PolicyKey::new(public).unwrap();
+    fs::write(scene.at("policy"), signer.policy_digest()).unwrap();
+    let [policy, public, private] = ["policy", "pub", "priv"].map(|name| scene.at(name));
+    let create = ["-Q", "-C", "0x81000001", "-G", "ecc", "-a", "sensitivedataorigin|noda|decrypt"];
+    scene.tool("tpm2_create", &[&create[..], &["-L", &policy, "-u", &public, "-r", &private]].concat());
+    let authorize = PolicyCommand { code: POLICY_AUTHORIZE, parameters: signer.command_parameters() };
+    let file = KeyFile {
+        empty_auth: true,
+        policy: vec![authorize],
+        auth_policy: Vec::new(),
+        parent: 0x8100_0001,
+        public: fs::read(public).unwrap(),
+        private: fs::read(private).unwrap(),
+    };
+    fs::write(scene.path("images"), file.to_pem().unwrap()).unwrap();
+    let custody = scene.token.connect().unwrap().describe(&scene.uri("images")).unwrap().custody;
+    assert_eq!((custody.local, custody.extractable), (None, Some(true)));
 }
