@@ -63,11 +63,13 @@ pub fn keysmith(token: &config::Token, state_dir: &Path) -> Result<Box<dyn Keysm
     }
 }
 
-/// The storage key of a TPM.
+/// The storage key of a TPM, whether or not it is the one that is pinned.
 #[cfg(feature = "tpm")]
 pub fn storage_key(token: &config::Token) -> Result<holdfast_tpm::StorageKey, Error> {
     match &token.way {
-        config::Way::Tpm(way) => tpm(token, way)?.storage_key(),
+        config::Way::Tpm(way) => {
+            tpm(token, &config::Tpm { storage_key_name: None, ..way.clone() })?.storage_key()
+        }
         #[cfg(feature = "pkcs11")]
         config::Way::Pkcs11 { .. } => Err(Error::KeyUnfit("only a TPM has a storage key".into())),
         #[cfg(not(feature = "pkcs11"))]

@@ -134,7 +134,7 @@ fn run_storage_key(asked: &cli::StorageKey) -> Result<ExitCode, String> {
     if let Some(file) = &asked.output {
         key::storage_key::write(&storage_key, file)?;
     }
-    say(&key::storage_key::report(&storage_key, asked.output.as_deref()))?;
+    say(&key::storage_key::report(&config, &uri, &storage_key, asked.output.as_deref()))?;
     Ok(ExitCode::SUCCESS)
 }
 

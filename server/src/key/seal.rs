@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use holdfast_custody::{Binding, RegularFile};
-use holdfast_tpm::StorageKey;
+use holdfast_tpm::{PolicyKey, StorageKey};
 
 use super::file;
 use super::pinned::Pinned;
@@ -58,7 +58,10 @@ pub fn seal(request: &Request<'_>) -> Result<String, String> {
     let bound = match request.bound {
         None => "nothing".to_owned(),
         Some(Binding::Exact(values)) => format!("{}, exact values", values.selection()),
-        Some(_) => "a policy".to_owned(),
+        Some(Binding::Signed(key)) => {
+            PolicyKey::new(key.clone()).map(|key| format!("PCR policies signed by {key}"))?
+        }
+        Some(_) => "a state".to_owned(),
     };
     let kid = holdfast_envelope::jwk::thumbprint(key.public());
     let mut report = format!("sealed: {}, kid {kid}, bound to {bound}\n", key.public().type_name());

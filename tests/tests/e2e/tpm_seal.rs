@@ -269,8 +269,33 @@ fn a_storage_key_is_written_as_other_programs_write_it_and_never_over_a_file() {
         said.contains("storage key: P-256") && node.line.starts_with(said.lines().last().unwrap()),
         "{said}"
     );
+    let name = node.line.split(' ').next().unwrap();
+    assert!(said.contains(&format!("storage_key_name = \"{name}\"\n")), "{said}");
     let said = must_fail(&mut holdfastd(&node.house, &["key", "storage-key", "pkcs11:token=prod"]));
     assert!(said.contains("only a TPM has a storage key"), "{said}");
+}
+
+#[test]
+fn a_tpm_that_is_not_the_pinned_one_tells_its_storage_key_and_that_it_is_another() {
+    let desk = desk();
+    let (old, new) = (Node::new(desk.path(), "old"), Node::new(desk.path(), "new"));
+    let name_of = |node: &Node| node.line.split(' ').next().unwrap().to_owned();
+    let pinned = |name: &str| {
+        House::new().section(&format!(
+            "[[token]]\nuri = \"tpm:\"\ntcti = \"{}\"\nstorage_key_name = \"{name}\"",
+            new.swtpm.tcti()
+        ))
+    };
+    let said = must(&mut holdfastd(&pinned(&name_of(&old)), &["key", "storage-key"]));
+    assert!(said.contains(&format!("NOT the one that storage_key_name has, {}", name_of(&old))), "{said}");
+    assert!(said.contains(&format!("storage_key_name = \"{}\"", name_of(&new))), "{said}");
+    let said = must(&mut holdfastd(&pinned(&name_of(&new).to_uppercase()), &["key", "storage-key"]));
+    assert!(said.contains("as storage_key_name has it"), "{said}");
+    // Nothing is brought into the one that is not meant.
+    let house = pinned(&name_of(&old));
+    let mut import = holdfastd(&house, &["key", "import", &new.uri()]);
+    let said = must_fail(import.arg("--from").arg(vector(desk.path(), "ec-P-256")));
+    assert!(said.contains("another TPM answers") && !new.file().exists(), "{said}");
 }
 
 fn text(bytes: &[u8]) -> String {
