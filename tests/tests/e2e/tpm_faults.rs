@@ -2,8 +2,8 @@
 //! on. The backend's own tests (`server/backends/tpm/tests/faults`) have the cases in full.
 
 use holdfast_e2e::house::{Daemon, House};
-use holdfast_e2e::tpm::{self, make};
-use holdfast_e2e::{eventually, must, rpc};
+use holdfast_e2e::tpm::{self, configure, make};
+use holdfast_e2e::{eventually, must, must_fail, rpc};
 use hsm_sim::{Interposer, KeyKind, Swtpm, Then, TpmCommand};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -181,4 +181,105 @@ async fn a_tpm_that_was_cleared_makes_its_old_keys_unfit_in_one_line() {
     let lines: Vec<&str> =
         log.lines().filter(|line| line.contains("the TPM does not load the key")).collect();
     assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("cleared")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_others_have_locked_is_told_with_its_time_to_recovery() {
+    let scene = Scene::new("");
+    let [ours, theirs] = ["0x81010002", "0x81010009"];
+    scene.bus.swtpm().persist(ours, &["-G", "rsa2048"]).unwrap();
+    scene.bus.swtpm().persist(theirs, &["-G", "rsa2048", "-p", "theirs"]).unwrap();
+    let cipher = scene.file("cipher");
+    std::fs::write(&cipher, [1; 256]).unwrap();
+    let Scene { house, bus } = scene;
+    let house = configure(house, "sealed", &format!("tpm:handle={ours}"));
+    let running = Scene { house, bus }.start().await;
+    // Wrong passwords for a key that is not ours.
+    for _ in 0..4 {
+        let mut guess = running.scene.bus.swtpm().tool("tpm2_rsadecrypt").unwrap();
+        guess.args(["-c", theirs, "-p", "wrong", "-s", "rsaes", &cipher]);
+        must_fail(&mut guess);
+    }
+    running.refused(Code::FailedPrecondition, "TOKEN_LOCKED").await;
+    let log = running.daemon.log();
+    assert!(log.contains("1000 s") && log.contains("tpm2_dictionarylockout"), "{log}");
+    running.scene.tool("tpm2_dictionarylockout", &["--clear-lockout"]);
+    running.opens().await;
+}
+
+/// What of anybody's is in the TPM.
+fn inside(scene: &Scene) -> String {
+    ["handles-transient", "handles-loaded-session"].map(|kind| scene.tool("tpm2_getcap", &[kind])).concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_serves_many_requests_and_is_put_away_when_none_come() {
+    let scene = Scene::new("").make(&["--algorithm", "rsa-2048", "--pcrs", "sha256:7"]);
+    let running = scene.start().await;
+    let calls = |command| running.scene.bus.calls(command);
+    let before = [TpmCommand::START_AUTH_SESSION, TpmCommand::LOAD].map(calls);
+    for _ in 0..8 {
+        running.opens().await;
+    }
+    assert_eq!([TpmCommand::START_AUTH_SESSION, TpmCommand::LOAD].map(calls), before);
+    eventually("the TPM is left to others", async || inside(&running.scene).is_empty()).await;
+    running.opens().await;
+    assert!(running.daemon.stop().success());
+    assert_eq!(inside(&running.scene), "", "nor does it leave anything when it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_daemon_left_in_the_tpm_is_flushed_where_the_tpm_is_its_own() {
+    let scene = Scene::new("exclusive = true").make(&["--algorithm", "ecc-p256", "--pcrs", "sha256:7"]);
+    let mut running = scene.start().await;
+    for _ in 0..4 {
+        let left = inside(&running.scene);
+        assert!(left.contains("0x8000"), "key and session are in use: {left}");
+        running.daemon.kill();
+        assert_eq!(inside(&running.scene), left, "the dead put nothing away");
+        running = running.scene.start().await;
+    }
+    assert!(running.daemon.stop().success());
+    assert_eq!(inside(&running.scene), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_daemon_left_in_the_tpm_stays_where_others_may_use_it() {
+    let scene = Scene::new("").make(&["--algorithm", "ecc-p256", "--pcrs", "sha256:7"]);
+    let running = scene.start().await;
+    let left = inside(&running.scene);
+    running.daemon.kill();
+    // The next one gets along with what is left of the TPM, and touches nothing that may be somebody's.
+    let running = running.scene.start().await;
+    let now = inside(&running.scene);
+    assert!(!left.is_empty() && left.lines().all(|handle| now.contains(handle)), "{left}\n{now}");
+    running.daemon.kill();
+    let scene = running.scene;
+    let daemon = scene.house.start();
+    eventually("it says why", async || daemon.log().contains("other programs have taken all")).await;
+    becomes(&scene.house, "key/sealed", ServingStatus::NotServing).await;
+    becomes(&scene.house, "key/images", ServingStatus::Serving).await;
+    daemon.stop();
+    scene.bus.swtpm().flush().unwrap();
+    scene.start().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tpm_than_the_configured_one_is_told_and_not_used() {
+    let bus = Interposer::before(Swtpm::start().unwrap()).unwrap();
+    bus.swtpm().provision().unwrap();
+    let said = must(bus.swtpm().tool("tpm2_readpublic").unwrap().args(["-c", "0x81000001"]));
+    let name = said.lines().find_map(|line| line.strip_prefix("name: ")).unwrap().trim().to_owned();
+    let house = House::new().key("images", KeyKind::EcP256);
+    let house = tpm::section(house, &bus.tcti(), &format!("storage_key_name = \"{name}\""));
+    let scene = Scene { house, bus }.make(&["--algorithm", "ecc-p256"]);
+    let running = scene.start().await;
+    let other = Swtpm::start().unwrap();
+    other.provision().unwrap();
+    let first = running.scene.bus.exchange(other);
+    running.refused(Code::FailedPrecondition, "TOKEN_REPLACED").await;
+    let log = running.daemon.log();
+    assert!(log.contains("another TPM answers") && log.contains(&name), "{log}");
+    running.scene.bus.exchange(first);
+    running.serves_again().await;
 }

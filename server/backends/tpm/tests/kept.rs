@@ -8,7 +8,7 @@ use holdfast_custody::{Custodian, Error};
 use holdfast_tpm::{Name, Token};
 use holdfast_wire::Sealed;
 use support::Scene;
-use support::keys::{EC, RSA, bind, create, open, persist_storage_key, sealed_to};
+use support::keys::{EC, RSA, bind, create, open, sealed_to};
 
 fn inside(scene: &Scene) -> String {
     let kinds = ["handles-transient", "handles-loaded-session", "handles-saved-session"];
@@ -122,7 +122,7 @@ fn an_exclusive_token_flushes_what_it_finds_and_others_leave_it() {
     drop(exclusive.connect().unwrap());
     assert_eq!(inside(&scene), "");
     // What is persistent is nobody's litter.
-    persist_storage_key(&scene);
+    scene.swtpm.provision().unwrap();
     drop(exclusive.connect().unwrap());
     assert_eq!(scene.tool("tpm2_getcap", &["handles-persistent"]), "- 0x81000001\n");
 }

@@ -99,3 +99,18 @@ fn a_tpm_that_asks_to_be_asked_again_is() {
         letter.opens(&mut *token);
     }
 }
+
+#[test]
+fn a_tpm_that_asks_for_more_time_than_its_library_gives_gets_it() {
+    let scene = Scene::new();
+    let letter = scene.bind("images", RSA, "sha256:7");
+    let mut token = scene.connect();
+    letter.opens(&mut *token);
+    for code in LATER {
+        let before = scene.bus.calls(TpmCommand::RSA_DECRYPT);
+        // tpm2-tss by itself gives up after five.
+        scene.bus.on(TpmCommand::RSA_DECRYPT, 12, Then::Answer(code));
+        letter.opens(&mut *token);
+        assert_eq!(scene.bus.calls(TpmCommand::RSA_DECRYPT), before + 13, "{code:#x}");
+    }
+}

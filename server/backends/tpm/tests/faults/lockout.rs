@@ -4,7 +4,7 @@
 use holdfast_custody::{Custodian, Error};
 use holdfast_wire::KeyUri;
 
-use crate::scene::{Letter, RSA, Scene, letter};
+use crate::scene::{EC, Letter, RSA, Scene, letter};
 
 /// A persistent key with the attributes that tpm2_create gives: it is protected, and has no password.
 const PROTECTED: &str = "0x81010002";
@@ -20,9 +20,44 @@ fn persistent(scene: &Scene, handle: &str) -> Letter {
     letter(uri, &public)
 }
 
+/// Wrong passwords for a key of somebody else's, until the TPM takes none.
+fn lock(scene: &Scene) {
+    scene.bus.swtpm().persist("0x81010009", &["-G", "rsa2048", "-p", "theirs"]).unwrap();
+    let cipher = scene.file("cipher");
+    std::fs::write(&cipher, [1; 256]).unwrap();
+    for _ in 0..8 {
+        let (success, said) =
+            scene.try_tool("tpm2_rsadecrypt", &["-c", "0x81010009", "-p", "wrong", "-s", "rsaes", &cipher]);
+        assert!(!success);
+        if said.contains("0x921") {
+            return;
+        }
+    }
+    panic!("the TPM does not lock itself");
+}
+
 fn counter(scene: &Scene) -> String {
     let said = scene.tool("tpm2_getcap", &["properties-variable"]);
     said.lines().find(|line| line.contains("TPM2_PT_LOCKOUT_COUNTER")).unwrap().to_owned()
+}
+
+#[test]
+fn a_tpm_that_others_have_locked_is_told_as_locked_and_for_how_long() {
+    let scene = Scene::new();
+    let (protected, ours) = (protected(&scene), scene.create("ours", EC));
+    protected.opens_anew(&scene);
+    lock(&scene);
+    match protected.open(&mut *scene.connect()) {
+        // swtpm forgives one wrong password each 1000 seconds.
+        Err(Error::TokenLocked(why)) => {
+            assert!(why.contains("1000 s") && why.contains("tpm2_dictionarylockout"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // What holdfastd makes itself has no password that one could guess, and is never locked.
+    ours.opens_anew(&scene);
+    scene.tool("tpm2_dictionarylockout", &["--clear-lockout"]);
+    protected.opens_anew(&scene);
 }
 
 #[test]

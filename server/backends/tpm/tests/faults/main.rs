@@ -6,6 +6,8 @@
 mod bus;
 mod gone;
 mod lockout;
+mod pinned;
 mod race;
+mod reuse;
 mod scene;
 mod secrets;

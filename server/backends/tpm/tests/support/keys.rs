@@ -44,11 +44,3 @@ pub(crate) fn sealed_to(scene: &Scene, public: &PublicKey) -> (Sealed, Vec<u8>) 
 pub(crate) fn open(token: &mut dyn Custodian, uri: &KeyUri, sealed: &Sealed) -> Result<Vec<u8>, Error> {
     token.open(uri, sealed).map(|secret: Secret| secret.expose().to_vec())
 }
-
-pub(crate) fn persist_storage_key(scene: &Scene) {
-    let context = scene.dir.path().join("primary").display().to_string();
-    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
-    scene.tool("tpm2_createprimary", &["-Q", "-C", "o", "-G", "ecc", "-a", attributes, "-c", &context]);
-    scene.tool("tpm2_evictcontrol", &["-Q", "-C", "o", "-c", &context, "0x81000001"]);
-    scene.tool("tpm2_flushcontext", &["-t"]);
-}
