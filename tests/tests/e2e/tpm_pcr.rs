@@ -38,10 +38,14 @@ impl Machine {
     }
 
     /// Makes a key that is bound to the values that PCRs have now.
-    fn bound(mut self, alias: &str, pcrs: &str) -> Machine {
+    fn bound(self, alias: &str, pcrs: &str) -> Machine {
+        self.made(alias, &["--pcrs", pcrs])
+    }
+
+    fn made(mut self, alias: &str, to: &[&str]) -> Machine {
         let uri = format!("tpm:file={}", self.dir().join(format!("{alias}.tss")).display());
         let mut create = Command::new(holdfast_e2e::binary("holdfastd"));
-        create.args(["key", "create", &uri, "--algorithm", "ecc-p256", "--pcrs", pcrs]);
+        create.args(["key", "create", &uri, "--algorithm", "ecc-p256"]).args(to);
         must(create.arg("--config").arg(self.house.write_config()));
         self.house = self.house.section(&format!("[[key]]\nalias = \"{alias}\"\nuri = \"{uri}\"\n"));
         self
@@ -182,6 +186,49 @@ fn a_prediction_is_what_the_next_boot_gives() {
     machine.swtpm.extend_pcr(11).unwrap();
     let said = must_fail(&mut machine.pcr(&arguments));
     assert!(said.contains("PCR 11: the event log does not give the value that the TPM has now"), "{said}");
+}
+
+#[test]
+fn a_key_of_a_signer_opens_in_the_states_that_he_has_signed() {
+    let signatures = tempfile::tempdir().unwrap();
+    let swtpm = Swtpm::start().unwrap();
+    let section = format!(
+        "[[token]]\nuri = \"tpm:\"\ntcti = \"{}\"\npcr_signatures = [\"{}\"]",
+        swtpm.tcti(),
+        signatures.path().display()
+    );
+    let house = House::new().key("images", KeyKind::EcP256).section(&section);
+    let public = key("ec-P-256").replace(".pem", ".pub.pem");
+    let mut machine = Machine { house, swtpm }.made("sealed", &["--policy-key", &public]);
+    let said = must_fail(&mut machine.pcr(&["show"]));
+    assert!(
+        said.contains("sealed: bound to PCR policies signed by P-256 f64f54b7aaf2e2cd: does not open"),
+        "{said}"
+    );
+    assert!(said.contains("  no policy that P-256 f64f54b7aaf2e2cd has signed is there\n"), "{said}");
+
+    let log = machine.boot("linux-6.1");
+    let output = signatures.path().join("linux-6.1.json").display().to_string();
+    must(&mut machine.pcr(&["sign", "--key", &key("ec-P-256"), "--pcrs", "sha256:11", "-o", &output]));
+    let said = must(&mut machine.pcr(&["show"]));
+    assert!(said.contains("f64f54b7aaf2e2cd: opens\n  a policy for sha256:11 fits\n"), "{said}");
+
+    // The next kernel's, before it is booted.
+    let next = format!("11.2={}", Machine::new().boot_elsewhere("linux-6.2"));
+    let predict = ["predict", "--pcrs", "sha256:11", "--log", &log, "--replace", &next];
+    let said = must_fail(&mut machine.pcr(&predict));
+    assert!(said.contains("would not open\n  the one policy that"), "{said}");
+    assert!(said.contains("  the nearest is one for sha256:11:\n  PCR 11 differs\n"), "{said}");
+    let output = signatures.path().join("linux-6.2.json").display().to_string();
+    let values = said.lines().next().unwrap();
+    must(&mut machine.pcr(&["sign", "--key", &key("ec-P-256"), "--pcrs", values, "-o", &output]));
+    assert!(must(&mut machine.pcr(&predict)).contains("would open\n  a policy for sha256:11 fits\n"));
+    machine.boot("linux-6.2");
+    must(&mut machine.pcr(&["show"]));
+
+    std::fs::write(&output, "damaged").unwrap();
+    let said = must_fail(&mut machine.pcr(&["show"]));
+    assert!(said.contains("linux-6.2.json: damaged: not JSON from line 1, column 1\n"), "{said}");
 }
 
 #[test]

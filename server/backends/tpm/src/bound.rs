@@ -117,6 +117,7 @@ fn signed(
     }
     match policies.len() {
         0 => why.push(format!("no policy that {key} has signed is there")),
+        1 => why.push(format!("the one policy that {key} has signed does not fit")),
         count => why.push(format!("none of the {count} policies that {key} has signed fits")),
     }
     if let Some((policy, differences)) = nearest {

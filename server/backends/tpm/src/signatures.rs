@@ -125,7 +125,9 @@ impl SignedPolicies {
                         faults.push(format!("{name}: its policies are signed over SHA-384, which no TPM takes, as old systemd-measure does for --bank=sha384; sign them with holdfastd pcr sign"));
                     }
                     if forged > 0 {
-                        faults.push(format!("{name}: {forged} policies that say they are signed by {key} are not, and are left out"));
+                        faults.push(format!(
+                            "{name}: policies that say they are signed by {key} are not, and are left out: {forged}"
+                        ));
                     }
                 }
                 Err(why) => faults.push(format!("{name}: {why}")),
