@@ -32,7 +32,7 @@ pub fn connector(token: &config::Token, state_dir: &Path) -> Arc<Connect> {
         #[cfg(feature = "tpm")]
         config::Way::Tpm(way) => {
             let _ = latch;
-            let token = tpm(token, way);
+            let token = tpm(token, way).map(|tpm| tpm.with_state_dir(state_dir.to_owned()));
             Arc::new(move || token.as_ref().map_err(Clone::clone).and_then(holdfast_tpm::Token::connect))
         }
         #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
@@ -53,7 +53,7 @@ pub fn keysmith(token: &config::Token, state_dir: &Path) -> Result<Box<dyn Keysm
         #[cfg(feature = "tpm")]
         config::Way::Tpm(way) => {
             let _ = latch;
-            tpm(token, way)?.keysmith()
+            tpm(token, way)?.with_state_dir(state_dir.to_owned()).keysmith()
         }
         #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
         _ => {

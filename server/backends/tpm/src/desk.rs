@@ -56,7 +56,7 @@ impl Turn<'_> {
                 if self.settings.exclusive {
                     exclusive::clear(&self.settings.tcti)?;
                 }
-                Ok(none.insert(Device::open(&self.settings.tcti, self.settings.storage_key_name)?))
+                Ok(none.insert(Device::open(self.settings)?))
             }
         }
     }

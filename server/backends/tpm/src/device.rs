@@ -7,6 +7,7 @@
 //! spent: ESYS answers TSS2_ESYS_RC_BAD_SEQUENCE for ever then.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use holdfast_custody::Error;
 use tss_esapi::Context;
@@ -14,16 +15,17 @@ use tss_esapi::constants::{CapabilityType, PropertyTag};
 use tss_esapi::handles::{KeyHandle, ObjectHandle, PersistentTpmHandle, TpmHandle};
 use tss_esapi::interface_types::resource_handles::Hierarchy;
 use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{CapabilityData, VerifiedTicket};
+use tss_esapi::structures::{CapabilityData, Public, VerifiedTicket};
 use tss_esapi::tss2_esys::TPMT_TK_VERIFIED;
 use tss_esapi::utils::TpmsContext;
 
 use crate::PolicyKey;
-use crate::errors::{Code, Failure, code, failed};
+use crate::errors::{self, Again, Code, Failure, code, failed};
 use crate::file::KeyFile;
+use crate::guesses::Guesses;
 use crate::storage_key::Name;
-use crate::tcti::Tcti;
 use crate::template;
+use crate::token::Settings;
 
 mod keys;
 mod sessions;
@@ -53,6 +55,7 @@ pub(crate) struct Device {
     about: About,
     /// The Name that the storage key must have, where the configuration says so.
     pinned: Option<Name>,
+    guesses: Arc<Guesses>,
     /// The owner hierarchy's storage key, if it was made already.
     primary: Option<TpmsContext>,
     keys: keys::Shelf,
@@ -69,7 +72,8 @@ pub(crate) struct Device {
 
 impl Device {
     /// Opens the way to the TPM, asks what it is, and whether it is the one that is meant.
-    pub(crate) fn open(tcti: &Tcti, pinned: Option<Name>) -> Result<Device, Error> {
+    pub(crate) fn open(settings: &Settings) -> Result<Device, Error> {
+        let tcti = &settings.tcti;
         let unreachable = |error| match failed(error, "opening the TPM").error {
             Error::Unavailable(why) => Error::Unavailable(format!("{tcti}: {why}")),
             other => other,
@@ -79,7 +83,8 @@ impl Device {
         let mut device = Device {
             context,
             about,
-            pinned,
+            pinned: settings.storage_key_name,
+            guesses: settings.guesses.clone(),
             primary: None,
             keys: keys::Shelf::default(),
             sessions: sessions::Kept::default(),
@@ -90,6 +95,29 @@ impl Device {
         };
         device.attempt(&mut Device::identify).map_err(|failure| failure.error)?;
         Ok(device)
+    }
+
+    /// Runs a command that uses a key, or a storage key, with its password, which must be empty. One that is refused
+    /// is not tried again. A key that no wrong password locks is not refused like that: then its handle is somebody
+    /// else's by now.
+    pub(crate) fn with_empty_password<T>(
+        &mut self,
+        key: &Public,
+        command: impl FnOnce(&mut Device) -> Result<T, tss_esapi::Error>,
+        explain: impl FnOnce(tss_esapi::Error) -> Failure,
+    ) -> Result<T, Failure> {
+        self.guesses.check(key)?;
+        command(self).or_else(|error| {
+            let refused = code(error) == Code::Tpm(errors::AUTH_FAIL);
+            let failure = explain(error);
+            if refused && key.object_attributes().no_da() {
+                return Err(Failure { again: Again::Gone, ..failure });
+            }
+            if refused {
+                self.guesses.remember(key)?;
+            }
+            Err(failure)
+        })
     }
 
     pub(crate) fn about(&self) -> &About {

@@ -64,9 +64,9 @@ pub(crate) fn of(public: &Public, policy: Option<&Policy>, under: Option<&Public
     }
 }
 
-/// By which the TPM is pinned, if this is its usual storage key.
-fn name(storage_key: &Public) -> Option<Name> {
-    let structure = PublicBuffer::try_from(storage_key.clone()).and_then(|public| public.marshall()).ok()?;
+/// The Name of a key whose Names are SHA-256; by that of its storage key a TPM is pinned.
+pub(crate) fn name(key: &Public) -> Option<Name> {
+    let structure = PublicBuffer::try_from(key.clone()).and_then(|public| public.marshall()).ok()?;
     whole(&structure).map(Name::of)
 }
 

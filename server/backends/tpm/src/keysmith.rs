@@ -176,12 +176,16 @@ fn new_key(device: &mut Device, kind: KeyKind, policy: Option<Policy>) -> Result
     let session = device.hmac_session()?;
     let parent = device.usual_parent()?;
     let parent_key = device.parent(parent)?;
-    let made = device
-        .context()
-        .execute_with_session(Some(session), |context| {
-            context.create(parent_key, template, None, None, None, None)
-        })
-        .map_err(|error| failed(error, MAKING))?;
+    let under = device.read_public(parent_key)?;
+    let made = device.with_empty_password(
+        &under,
+        |device| {
+            device.context().execute_with_session(Some(session), |context| {
+                context.create(parent_key, template, None, None, None, None)
+            })
+        },
+        |error| failed(error, MAKING),
+    )?;
     let public = PublicBuffer::try_from(made.out_public)
         .and_then(|public| public.marshall())
         .map_err(|error| failed(error, MAKING))?;

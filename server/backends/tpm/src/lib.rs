@@ -32,6 +32,7 @@ mod eventlog;
 mod evidence;
 mod exclusive;
 pub mod file;
+mod guesses;
 mod hex;
 mod import;
 mod keysmith;

@@ -8,7 +8,7 @@ use tss_esapi::structures::{Data, EccParameter, EccPoint, HashScheme, PublicKeyR
 
 use crate::ability;
 use crate::device::{Device, Loaded};
-use crate::errors::{self, Code, Failure, code};
+use crate::errors::{self, Again, Code, Failure, code};
 use crate::meet::{meet, refused};
 use crate::signatures::SignedPolicies;
 
@@ -100,7 +100,8 @@ fn authorized<T>(
             .into());
         }
         let session = device.hmac_session()?;
-        return command(device, session).map_err(|error| errors::not_opened(error, doing));
+        let explain = |error| errors::not_opened(error, doing);
+        return device.with_empty_password(&key.public, |device| command(device, session), explain);
     };
     let mut races = 0;
     loop {
@@ -115,8 +116,9 @@ fn authorized<T>(
                     return Err(Error::Unavailable(why).into());
                 }
                 Code::Tpm(errors::POLICY_FAIL) => {
+                    // The policy is met: it is another key's handle by now, or the policy is not the key's own.
                     let why = format!("{doing}: the TPM says that the key's policy is not met ({policy})");
-                    return Err(refused(Vec::new(), why));
+                    return Err(Failure { again: Again::Gone, ..refused(Vec::new(), why) });
                 }
                 _ => return Err(errors::not_opened(error, doing)),
             },

@@ -8,6 +8,7 @@ use holdfast_custody::{Custodian, Error, Keysmith, PcrSelection, PcrValues};
 
 use crate::connection::Connection;
 use crate::desk::Desk;
+use crate::guesses::Guesses;
 use crate::keysmith::Smith;
 use crate::{Name, SignedPolicies, StorageKey, Tcti, import, pcrs};
 
@@ -22,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) exclusive: bool,
     pub(crate) signed_policies: Arc<SignedPolicies>,
     pub(crate) patience: Duration,
+    pub(crate) guesses: Arc<Guesses>,
 }
 
 impl Token {
@@ -33,6 +35,7 @@ impl Token {
             exclusive: false,
             signed_policies: Arc::default(),
             patience: Duration::from_secs(5),
+            guesses: Arc::default(),
         };
         Token(Arc::new(Desk::new(settings)))
     }
@@ -61,6 +64,12 @@ impl Token {
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Token {
         self.with(|settings| settings.patience = patience)
+    }
+
+    /// Where it is remembered, across restarts, that a key was refused without its password.
+    #[must_use]
+    pub fn with_state_dir(self, dir: PathBuf) -> Token {
+        self.with(|settings| settings.guesses = Arc::new(Guesses::new(Some(dir))))
     }
 
     /// A way of its own: what is open already was opened under other settings.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use holdfast_custody::Error;
 use holdfast_wire::KeyUri;
+use tss_esapi::Context;
 use tss_esapi::handles::{KeyHandle, ObjectHandle};
 use tss_esapi::structures::{Private, Public};
 use tss_esapi::utils::TpmsContext;
@@ -124,11 +125,16 @@ impl Device {
         self.make_room();
         let parent = self.parent(usable.file.parent)?;
         let under = Arc::new(self.read_public(parent)?);
-        let loaded = self
-            .context
-            .execute_with_session(Some(session), |context| context.load(parent, private, (*public).clone()));
+        let loaded = self.with_empty_password(
+            &under,
+            |device| {
+                let load = |context: &mut Context| context.load(parent, private, (*public).clone());
+                device.context.execute_with_session(Some(session), load)
+            },
+            errors::not_loaded,
+        );
         self.done_with(parent.into());
-        let handle = loaded.map_err(errors::not_loaded)?;
+        let handle = loaded?;
         let kept = Kept {
             from: usable.clone(),
             public: public.clone(),
@@ -166,7 +172,8 @@ impl Device {
         Ok(Loaded { handle: key, public: Arc::new(public), policy, under: None })
     }
 
-    fn read_public(&mut self, key: KeyHandle) -> Result<Public, Failure> {
+    /// The public half of what is in the TPM.
+    pub(crate) fn read_public(&mut self, key: KeyHandle) -> Result<Public, Failure> {
         let (public, _, _) =
             self.context.read_public(key).map_err(|error| failed(error, "reading a public half"))?;
         Ok(public)

@@ -36,7 +36,7 @@ fn lock(scene: &Scene) {
     panic!("the TPM does not lock itself");
 }
 
-fn counter(scene: &Scene) -> String {
+pub(crate) fn counter(scene: &Scene) -> String {
     let said = scene.tool("tpm2_getcap", &["properties-variable"]);
     said.lines().find(|line| line.contains("TPM2_PT_LOCKOUT_COUNTER")).unwrap().to_owned()
 }
@@ -72,6 +72,39 @@ fn nothing_that_is_refused_to_us_counts_as_a_guess() {
     refused_often(&mut scene, &bound, |error| matches!(error, Error::StateRefused { .. }));
     assert_eq!(counter(&scene), before);
     protected.opens_anew(&scene);
+}
+
+#[test]
+fn a_key_with_a_password_is_tried_without_one_once_at_most() {
+    let mut scene = Scene::new();
+    scene.bus.swtpm().persist("0x81010003", &["-G", "rsa2048", "-p", "theirs"]).unwrap();
+    let letter = persistent(&scene, "0x81010003");
+    refused_often(&mut scene, &letter, |error| matches!(error, Error::KeyUnfit(_)));
+    let after = counter(&scene);
+    assert!(after.ends_with("0x0") || after.ends_with("0x1"), "{after}");
+}
+
+#[test]
+fn what_was_refused_without_its_password_is_remembered_across_a_restart() {
+    let scene = Scene::new();
+    scene.bus.swtpm().persist("0x81010003", &["-G", "rsa2048", "-p", "theirs"]).unwrap();
+    let letter = persistent(&scene, "0x81010003");
+    let state = tempfile::tempdir().unwrap();
+    for start in 0..5 {
+        // As often as the daemon starts, nothing of an earlier one is in memory.
+        let tcti = scene.bus.tcti().parse().unwrap();
+        let token = holdfast_tpm::Token::new(tcti).with_state_dir(state.path().to_owned());
+        match letter.open(&mut *token.connect().unwrap()) {
+            Err(Error::KeyUnfit(why)) => {
+                let says = if start == 0 { "password" } else { "is not tried again" };
+                assert!(why.contains(says), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let after = counter(&scene);
+    assert!(after.ends_with("0x0") || after.ends_with("0x1"), "{after}");
+    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 1);
 }
 
 /// Over one connection and over others: more often than a TPM forgives.

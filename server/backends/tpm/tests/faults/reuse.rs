@@ -2,6 +2,7 @@
 
 use hsm_sim::TpmCommand;
 
+use crate::lockout::counter;
 use crate::scene::{EC, Letter, RSA, Scene};
 
 /// What the bus carries while `work` is done.
@@ -73,4 +74,26 @@ fn more_keys_than_there_are_slots_are_set_aside_and_not_loaded_again() {
         assert!(!has(&commands, command), "{commands:?}");
     }
     assert!(has(&commands, TpmCommand::CONTEXT_LOAD), "{commands:?}");
+}
+
+#[test]
+fn a_handle_that_is_somebody_elses_by_now_is_not_used_for_ours_and_is_no_guess_at_theirs() {
+    let scene = Scene::new();
+    for letter in [scene.create("free", EC), scene.bind("bound", RSA, "sha256:7")] {
+        let mut token = scene.connect();
+        letter.opens(&mut *token);
+        let ours = scene.tool("tpm2_getcap", &["handles-transient"]);
+        scene.tool("tpm2_flushcontext", &["--transient-object"]);
+        // A key that is protected against guesses, and would count ours.
+        for _ in 0..2 {
+            let context = scene.file("theirs");
+            scene.tool("tpm2_createprimary", &["-Q", "-C", "o", "-G", "ecc", "-c", &context]);
+        }
+        scene.tool("tpm2_flushcontext", &["0x80000000"]);
+        assert_eq!(scene.tool("tpm2_getcap", &["handles-transient"]), ours, "the same handle");
+        letter.opens(&mut *token);
+        let counter = counter(&scene);
+        assert!(counter.ends_with("0x0") || counter.ends_with("0x1"), "{counter}");
+        scene.bus.swtpm().flush().unwrap();
+    }
 }
