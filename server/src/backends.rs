@@ -32,7 +32,11 @@ pub fn connector(token: &config::Token, state_dir: &Path) -> Arc<Connect> {
         #[cfg(feature = "tpm")]
         config::Way::Tpm(way) => {
             let _ = latch;
-            let token = tpm(token, way).map(|tpm| tpm.with_state_dir(state_dir.to_owned()));
+            let token = tpm(token, way).map(|tpm| {
+                let tpm = tpm.with_state_dir(state_dir.to_owned());
+                // Of the daemon alone: what an operator's command finds in the TPM is the daemon's.
+                if way.exclusive { tpm.exclusive() } else { tpm }
+            });
             Arc::new(move || token.as_ref().map_err(Clone::clone).and_then(holdfast_tpm::Token::connect))
         }
         #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
@@ -141,7 +145,7 @@ fn tpm(token: &config::Token, way: &config::Tpm) -> Result<holdfast_tpm::Token, 
     if let Some(name) = &way.storage_key_name {
         tpm = tpm.with_storage_key(name.parse().map_err(|why: &str| Error::Internal(why.to_owned()))?);
     }
-    Ok(if way.exclusive { tpm.exclusive() } else { tpm })
+    Ok(tpm)
 }
 
 #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use holdfast_custody::KeyInfo;
 
 use crate::backends;
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, Way};
 use crate::daemon::Stopped;
 use crate::keyring::{Facts, Keyring, type_name};
 
@@ -44,6 +44,10 @@ pub async fn tokens(config: &Config) -> io::Result<Report> {
     let mut one_worker = config.clone();
     for token in &mut one_worker.tokens {
         token.pool.workers = 1;
+        if let Way::Tpm(tpm) = &mut token.way {
+            // The daemon may be using it.
+            tpm.exclusive = false;
+        }
     }
     backends::make_state_dir(&config.state_dir).map_err(|error| {
         let dir = config.state_dir.display();

@@ -84,7 +84,7 @@ pub(super) fn run(options: &Predict) -> Result<Report, String> {
                 line(&mut text, &format!("PCR {pcr} will differ: it has {} now", hex(now)));
             }
         }
-        keys(&mut text, &states, ["would open", "would not open"]);
+        keys(&mut text, &states, ["would be met", "would NOT be met"]);
         text
     };
     Ok(Report { text, good })

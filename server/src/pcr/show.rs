@@ -53,6 +53,6 @@ pub(super) fn run(options: &Show) -> Result<Report, String> {
     if options.events {
         log.events(pcrs).iter().for_each(|event| line(&mut text, &format!("  {event}")));
     }
-    keys(&mut text, &states, ["opens", "does not open"]);
+    keys(&mut text, &states, ["met now", "NOT met now"]);
     Ok(Report { text, good })
 }

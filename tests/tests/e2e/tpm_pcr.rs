@@ -98,15 +98,16 @@ const MEASURED: &str = "sha256:11=7c502c6009dbf94a735c3d33172aff67f3d62bed732008
 fn the_pcr_that_differs_is_named_and_without_a_record_only_that_one_does() {
     let machine = Machine::new().bound("sealed", "sha256:7+11");
     let said = must(&mut machine.pcr(&["show"]));
-    assert!(said.contains("sealed: bound to sha256:7+11, exact values: opens"), "{said}");
+    assert!(said.contains("sealed: bound to sha256:7+11, exact values: met now"), "{said}");
     assert!(said.contains("no event log: "), "{said}");
 
     machine.swtpm.extend_pcr(11).unwrap();
     let said = must_fail(&mut machine.pcr(&["show", "sealed"]));
-    assert!(said.contains("exact values: does not open\n  PCR 11 differs\n"), "{said}");
+    assert!(said.contains("exact values: NOT met now\n  PCR 11 differs"), "{said}");
     let told = machine.json(&["show", "sealed"]);
     assert_eq!(told["keys"][0]["open"], json!(false));
-    assert_eq!(told["keys"][0]["why"], json!(["PCR 11 differs"]));
+    let why = "PCR 11 differs: f5a5fd42… where it was 00000000…";
+    assert_eq!(told["keys"][0]["why"], json!([why]));
     assert_eq!(told["pcrs"]["7"], json!({"value": "00".repeat(32), "as_logged": null}));
 
     let record = machine.record("sealed");
@@ -154,7 +155,7 @@ fn a_prediction_is_what_the_next_boot_gives() {
     let log = machine.boot("linux-6.1");
     let mut machine = machine.bound("sealed", "sha256:11");
     let said = must(&mut machine.pcr(&["predict", "--pcrs", "sha256:11", "--log", &log]));
-    assert!(said.contains("sealed: bound to sha256:11, exact values: would open"), "{said}");
+    assert!(said.contains("sealed: bound to sha256:11, exact values: would be met"), "{said}");
 
     // What the next kernel will be measured as, from the log of a machine that has booted it.
     let elsewhere = Machine::new().boot_elsewhere("linux-6.2");
@@ -163,7 +164,7 @@ fn a_prediction_is_what_the_next_boot_gives() {
     let said = must_fail(&mut machine.pcr(&arguments));
     let predicted = said.lines().next().unwrap().to_owned();
     assert!(said.contains("PCR 11 will differ: it has ") && !said.contains("PCR 7 will"), "{said}");
-    assert!(said.contains("exact values: would not open\n  PCR 11 differs"), "{said}");
+    assert!(said.contains("exact values: would NOT be met\n  PCR 11 differs"), "{said}");
     let told = machine.json(&arguments);
     assert_eq!(told["values"], json!(predicted));
     assert_eq!(
@@ -202,7 +203,7 @@ fn a_key_of_a_signer_opens_in_the_states_that_he_has_signed() {
     let mut machine = Machine { house, swtpm }.made("sealed", &["--policy-key", &public]);
     let said = must_fail(&mut machine.pcr(&["show"]));
     assert!(
-        said.contains("sealed: bound to PCR policies signed by P-256 f64f54b7aaf2e2cd: does not open"),
+        said.contains("sealed: bound to PCR policies signed by P-256 f64f54b7aaf2e2cd: NOT met now"),
         "{said}"
     );
     assert!(said.contains("  no policy that P-256 f64f54b7aaf2e2cd has signed is there\n"), "{said}");
@@ -211,18 +212,18 @@ fn a_key_of_a_signer_opens_in_the_states_that_he_has_signed() {
     let output = signatures.path().join("linux-6.1.json").display().to_string();
     must(&mut machine.pcr(&["sign", "--key", &key("ec-P-256"), "--pcrs", "sha256:11", "-o", &output]));
     let said = must(&mut machine.pcr(&["show"]));
-    assert!(said.contains("f64f54b7aaf2e2cd: opens\n  a policy for sha256:11 fits\n"), "{said}");
+    assert!(said.contains("f64f54b7aaf2e2cd: met now\n  a policy for sha256:11 fits\n"), "{said}");
 
     // The next kernel's, before it is booted.
     let next = format!("11.2={}", Machine::new().boot_elsewhere("linux-6.2"));
     let predict = ["predict", "--pcrs", "sha256:11", "--log", &log, "--replace", &next];
     let said = must_fail(&mut machine.pcr(&predict));
-    assert!(said.contains("would not open\n  the one policy that"), "{said}");
-    assert!(said.contains("  the nearest is one for sha256:11:\n  PCR 11 differs\n"), "{said}");
+    assert!(said.contains("would NOT be met\n  the one policy that"), "{said}");
+    assert!(said.contains("  the nearest is one for sha256:11:\n  PCR 11 differs: "), "{said}");
     let output = signatures.path().join("linux-6.2.json").display().to_string();
     let values = said.lines().next().unwrap();
     must(&mut machine.pcr(&["sign", "--key", &key("ec-P-256"), "--pcrs", values, "-o", &output]));
-    assert!(must(&mut machine.pcr(&predict)).contains("would open\n  a policy for sha256:11 fits\n"));
+    assert!(must(&mut machine.pcr(&predict)).contains("would be met\n  a policy for sha256:11 fits\n"));
     machine.boot("linux-6.2");
     must(&mut machine.pcr(&["show"]));
 

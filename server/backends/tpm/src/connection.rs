@@ -12,7 +12,7 @@ use crate::device::{About, Device, Loaded};
 use crate::errors::{Again, Failure};
 use crate::policy::Policy;
 use crate::source::{Source, Usable};
-use crate::{Difference, EventLog, Record, ability, evidence, open, pcrs};
+use crate::{Difference, EventLog, Record, ability, evidence, meet, open, pcrs};
 
 /// First pause before the TPM is asked again that asked for patience, doubled up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -103,12 +103,23 @@ impl Connection {
 
 impl Custodian for Connection {
     fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
-        self.with_key(uri, |device, key| {
+        let keeps = self.0.turn().opened().is_some_and(|device| device.keeps());
+        let signed = self.0.settings().signed_policies.clone();
+        let info = self.with_key(uri, |device, key| {
             let (public, operations) = ability::of(&key.public)?;
             let (policy, under) = (key.policy.as_deref(), key.under.as_deref());
-            let custody = evidence::of(&key.public, policy, under, device.about());
+            let mut custody = evidence::of(&key.public, policy, under, device.about());
+            if let Some(policy) = policy {
+                let state = meet::state(device, policy, &signed)?;
+                custody.evidence.push(("state now".into(), state));
+            }
             Ok(KeyInfo { public: Some(public), operations, custody })
-        })
+        });
+        // Keys are described every few seconds, by the daemon for its health: nothing stays because of that.
+        if !keeps {
+            self.rest();
+        }
+        info
     }
 
     fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error> {

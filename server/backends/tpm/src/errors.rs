@@ -16,9 +16,10 @@ pub(crate) const FAILURE: u32 = 0x101;
 pub(crate) const PCR_CHANGED: u32 = 0x128;
 const AUTH_UNAVAILABLE: u32 = 0x12f;
 /// Format one, without the number of the parameter, handle or session that it is about.
-const FORMAT_ONE: std::ops::Range<u32> = 0x080..0x0c0;
+pub(crate) const FORMAT_ONE: std::ops::Range<u32> = 0x080..0x0c0;
 const ATTRIBUTES: u32 = 0x082;
 pub(crate) const VALUE: u32 = 0x084;
+const TYPE: u32 = 0x08a;
 const HANDLE: u32 = 0x08b;
 pub(crate) const AUTH_FAIL: u32 = 0x08e;
 const SIZE: u32 = 0x095;
@@ -118,11 +119,16 @@ pub(crate) fn failed(error: TssError, doing: &str) -> Failure {
     Failure { error: explained(code, doing), again }
 }
 
+/// Whether it says that something is not in the TPM any more.
+pub(crate) fn is_gone(error: TssError) -> bool {
+    matches!(code(error), Code::Tpm(code) if REFERENCES.contains(&code) || code == HANDLE)
+}
+
 fn explained(code: Code, doing: &str) -> Error {
     match code {
         Code::Tpm(OBJECT_MEMORY | SESSION_MEMORY | MEMORY | SESSION_HANDLES | OBJECT_HANDLES) => {
             Error::Unavailable(format!(
-                "{doing}: other programs have taken all of the TPM's memory; use the resource manager, tcti = \"device:/dev/tpmrm0\", or see tpm2_getcap handles-transient"
+                "{doing}: other programs have taken all of the TPM's memory; use the resource manager, tcti = \"device:/dev/tpmrm0\"; where nothing but holdfastd uses the TPM, exclusive = true flushes what a lost connection left (tpm2_getcap handles-transient shows what is there)"
             ))
         }
         Code::Tpm(LOCKOUT) => Error::TokenLocked(format!(
@@ -133,6 +139,9 @@ fn explained(code: Code, doing: &str) -> Error {
         )),
         Code::Tpm(code) if REFERENCES.contains(&code) || code == HANDLE => Error::Unavailable(format!(
             "{doing}: what was in the TPM is gone ({code:#x}): it was restarted or cleaned"
+        )),
+        Code::Tpm(TYPE) => Error::KeyUnfit(format!(
+            "{doing}: what is to be the storage key is none (tpm2_readpublic -c 0x81000001 shows what is at its usual place)"
         )),
         Code::Tpm(code @ (RETRY | YIELDED | TESTING)) => Error::Unavailable(format!(
             "{doing}: the TPM is busy with itself ({code:#x}: it tests itself, or was interrupted too often)"

@@ -10,7 +10,7 @@ use tss_esapi::handles::TpmHandle;
 use tss_esapi::structures::CapabilityData;
 
 use crate::Tcti;
-use crate::errors::{Code, code, failed};
+use crate::errors::{Code, code, failed, is_gone};
 
 /// The first handle of each kind that a slot holds (TPM 2.0 Library Part 2, section 7.2): loaded sessions, sessions
 /// whose contexts are saved, and transient objects.
@@ -36,10 +36,11 @@ pub(crate) fn clear(tcti: &Tcti) -> Result<(), Error> {
 }
 
 fn flush(context: &mut Context, handle: TpmHandle) -> Result<(), tss_esapi::Error> {
-    let object = context.tr_from_tpm_public(handle)?;
-    match context.flush_context(object) {
-        // The TPM has flushed a policy session, and the crate complains that it should not have been.
-        Err(error) if code(error) == Code::Wrapper => Ok(()),
+    let flushed = context.tr_from_tpm_public(handle).and_then(|object| context.flush_context(object));
+    match flushed {
+        // The TPM has flushed a policy session, and the crate complains that it should not have been. And what is
+        // gone meanwhile needs no flushing.
+        Err(error) if code(error) == Code::Wrapper || is_gone(error) => Ok(()),
         result => result,
     }
 }

@@ -22,7 +22,10 @@ use crate::errors::{Again, Failure, failed};
 use crate::file::{ImportableFile, KeyFile};
 use crate::policy::{PcrPolicy, Policy};
 use crate::source::{Source, Usable};
-use crate::{EventLog, PolicyKey, Record, import, pcrs, template};
+use crate::{EventLog, PolicyKey, Record, import, meet, pcrs, template};
+
+/// Below are storage keys, and above what is the platform's (TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1).
+const FREE_HANDLES: std::ops::RangeInclusive<u32> = 0x8101_0000..=0x817f_ffff;
 
 const MAKING: &str = "making the key";
 
@@ -48,6 +51,9 @@ impl Smith {
             Err(error) => return Err(Error::KeyUnfit(format!("the key's file cannot be made: {error}"))),
         }
         match handle {
+            Some(handle) if !FREE_HANDLES.contains(&handle) => Err(Error::KeyUnfit(format!(
+                "{handle:#x} is kept for storage keys or the platform; give a handle from 0x81010000 to 0x817fffff that is free (tpm2_getcap handles-persistent)"
+            ))),
             Some(handle) if self.0.turn(|device| device.has(handle))? => Err(handle_taken(handle)),
             handle => Ok((path, handle)),
         }
@@ -74,15 +80,23 @@ impl Smith {
                 }
                 Some(Binding::Signed(key)) => {
                     let signer = PolicyKey::new(key.clone()).map_err(Error::KeyUnfit)?;
+                    meet::check_signer(device, &signer)?;
                     Some(Policy::Signed { signer, command: None })
                 }
                 Some(_) => return Err(Error::Unsupported("such a binding").into()),
             };
             Ok((new_key(device, kind, policy)?, record))
         })?;
-        let made = self.finish(uri, (&path, handle), &file)?;
-        // The key is as good without: `pcr show` says so when it is missed.
-        record.map(|record| record.write(&path));
+        let mut made = self.finish(uri, (&path, handle), &file)?;
+        if let Some(record) = record {
+            // The key is as good without.
+            let written = match record.write(&path) {
+                Err(error) => format!("could not be written, so that pcr show will tell less: {error}"),
+                Ok(()) if record.has_events() => Record::path(&path).display().to_string(),
+                Ok(()) => format!("{}, without the steps of the boot", Record::path(&path).display()),
+            };
+            made.info.custody.evidence.push(("record of the PCRs".into(), written));
+        }
         Ok(made)
     }
 

@@ -6,6 +6,7 @@ use der::{Decode as _, Reader as _, SliceReader};
 use holdfast_custody::{Error, PcrSelection, PcrValues};
 use holdfast_wire::{Curve, PublicKey};
 use tss_esapi::constants::CommandCode;
+use tss_esapi::handles::KeyHandle;
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
 use tss_esapi::interface_types::session_handles::PolicySession;
@@ -71,6 +72,35 @@ fn code_of(command: UseCommand) -> CommandCode {
     }
 }
 
+/// Whether the policy would be met now, for people: "as the key is bound to", or that it is not.
+pub(crate) fn state(
+    device: &mut Device,
+    policy: &Policy,
+    signed: &SignedPolicies,
+) -> Result<String, Failure> {
+    let met = match policy {
+        Policy::Exact(policy) => policy.is_met_by(&pcrs::current(device, policy.pcrs())?),
+        Policy::Signed { signer, .. } => match approved(device, signer, signed) {
+            Ok(_) => true,
+            Err(Failure { error: Error::StateRefused { .. }, .. }) => false,
+            Err(failure) => return Err(failure),
+        },
+    };
+    Ok(if met {
+        "as the key is bound to"
+    } else {
+        "NOT as the key is bound to: it does not open (holdfastd pcr show)"
+    }
+    .into())
+}
+
+/// Refuses a signer whose signatures the TPM does not verify: a key that is bound to him would never open.
+pub(crate) fn check_signer(device: &mut Device, key: &PolicyKey) -> Result<(), Failure> {
+    let signer = load_signer(device, key)?;
+    device.done_with(signer.into());
+    Ok(())
+}
+
 /// The machine is not in the state that the key is bound to.
 pub(crate) fn refused(differ: Vec<u8>, why: String) -> Failure {
     Error::StateRefused { differ, why }.into()
@@ -127,7 +157,7 @@ fn approved(
             "the key is bound to PCR policies signed by {key}, and none is where pcr_signatures looks"
         ),
         count => format!(
-            "the key is bound to PCR policies signed by {key}, and none of the {count} that are there is for the values that the PCRs have now"
+            "the key is bound to PCR policies signed by {key}, and none that is there ({count}) is for the values that the PCRs have now"
         ),
     };
     for fault in faults {
@@ -142,16 +172,8 @@ fn ticket(device: &mut Device, key: &PolicyKey, policy: &SignedPolicy) -> Result
     if let Some(ticket) = device.ticket(&policy.policy, key) {
         return Ok(ticket);
     }
-    let area = sized(&[&key.public_area()]).ok_or_else(|| Error::Internal("a signer without end".into()))?;
-    let public = PublicBuffer::unmarshall(&area).and_then(Public::try_from);
-    let public = public.map_err(|error| failed(error, APPROVING))?;
     let signature = signature(key, &policy.signature)?;
-    // A ticket of the null hierarchy is refused.
-    let signer = device
-        .context()
-        .load_external_public(public, Hierarchy::Owner)
-        .map_err(|error| failed(error, APPROVING))?;
-    device.loaded(signer.into());
+    let signer = load_signer(device, key)?;
     // What is signed is the policy's digest and the policyRef, which is empty.
     let signed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &policy.policy);
     let verified = digest(signed.as_ref()).and_then(|digest| {
@@ -161,6 +183,25 @@ fn ticket(device: &mut Device, key: &PolicyKey, policy: &SignedPolicy) -> Result
     let ticket = TPMT_TK_VERIFIED::try_from(verified?).map_err(|error| failed(error, APPROVING))?;
     device.keep_ticket(&policy.policy, key, ticket);
     VerifiedTicket::try_from(ticket).map_err(|error| failed(error, APPROVING))
+}
+
+fn load_signer(device: &mut Device, key: &PolicyKey) -> Result<KeyHandle, Failure> {
+    let area = sized(&[&key.public_area()]).ok_or_else(|| Error::Internal("a signer without end".into()))?;
+    let public = PublicBuffer::unmarshall(&area).and_then(Public::try_from);
+    let public = public.map_err(|error| failed(error, APPROVING))?;
+    // A ticket of the null hierarchy is refused.
+    let signer =
+        device.context().load_external_public(public, Hierarchy::Owner).map_err(|error| {
+            match code(error) {
+                Code::Tpm(code) if errors::FORMAT_ONE.contains(&code) => Error::KeyUnfit(format!(
+                    "this TPM verifies no signatures of {key}: take a policy key of RSA-2048 or P-256"
+                ))
+                .into(),
+                _ => failed(error, APPROVING),
+            }
+        })?;
+    device.loaded(signer.into());
+    Ok(signer)
 }
 
 fn signature(key: &PolicyKey, bytes: &[u8]) -> Result<Signature, Failure> {

@@ -93,12 +93,6 @@ fn authorized<T>(
     mut command: impl FnMut(&mut Device, AuthSession) -> Result<T, tss_esapi::Error>,
 ) -> Result<T, Failure> {
     let Some(policy) = &key.policy else {
-        if !key.public.object_attributes().user_with_auth() {
-            return Err(Error::KeyUnfit(
-                "the key is used by a policy alone, which its file or handle does not tell".into(),
-            )
-            .into());
-        }
         let session = device.hmac_session()?;
         let explain = |error| errors::not_opened(error, doing);
         return device.with_empty_password(&key.public, |device| command(device, session), explain);

@@ -67,11 +67,19 @@ pub enum Cause {
     NoLog,
 }
 
+/// Bytes of a value that are enough to tell one from another.
+const SHOWN: usize = 4;
+
 impl Record {
     /// The values, with their history where there is a log.
     pub fn of(values: PcrValues, log: Option<&EventLog>) -> Record {
         let events = log.and_then(|log| history(&values, log));
         Record { values, events }
+    }
+
+    /// Whether it holds the events that gave the values, too.
+    pub fn has_events(&self) -> bool {
+        self.events.is_some()
     }
 
     /// The values.
@@ -129,10 +137,13 @@ impl fmt::Display for Logged {
 impl fmt::Display for Difference {
     /// One line, that begins with "PCR 11 differs".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Difference { pcr, cause, .. } = self;
+        let Difference { pcr, cause, was, is } = self;
         write!(f, "PCR {pcr} differs")?;
         match cause {
-            Cause::NoLog => Ok(()),
+            Cause::NoLog => {
+                let [was, is] = [was, is].map(|value| to_hex(value.get(..SHOWN).unwrap_or(value)));
+                write!(f, ": {is}… where it was {was}…")
+            }
             Cause::NotInLog => {
                 f.write_str(": something that is not in the event log has extended it, after the boot")
             }

@@ -178,7 +178,7 @@ fn a_sealed_key_whose_policy_is_not_told_is_refused() {
     let file = seal(&ec(Curve::P256), &own(&scene), Some(&Binding::Exact(zeros.parse().unwrap()))).unwrap();
     let untold = ImportableFile { policy: Vec::new(), ..file };
     let why = unfit(import_sealed(&scene, "images", &untold));
-    assert!(why.contains("may leave its token") && why.contains("removed again"), "{why}");
+    assert!(why.contains("a policy alone") && why.contains("removed again"), "{why}");
     nothing_is_left(&scene);
 }
 

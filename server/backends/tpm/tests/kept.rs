@@ -40,6 +40,24 @@ fn a_key_and_its_session_stay_until_nobody_needs_them_for_a_while() {
 }
 
 #[test]
+fn a_key_that_is_described_leaves_the_tpm_as_it_was() {
+    let scene = Scene::new();
+    let public = bind(&scene, "images", RSA, "sha256:7");
+    let (sealed, _) = sealed_to(&scene, &public);
+    let mut token = scene.token.connect().unwrap();
+    let state = |token: &mut dyn Custodian| {
+        let told = token.describe(&scene.uri("images")).unwrap().custody.evidence;
+        told.into_iter().find(|(name, _)| name == "state now").unwrap().1
+    };
+    assert_eq!(state(&mut *token), "as the key is bound to");
+    assert_eq!(inside(&scene), "");
+    open(&mut *token, &scene.uri("images"), &sealed).unwrap();
+    scene.swtpm.extend_pcr(7).unwrap();
+    assert!(state(&mut *token).starts_with("NOT"));
+    assert_ne!(inside(&scene), "", "what was in use stays");
+}
+
+#[test]
 fn more_keys_than_slots_take_turns() {
     let scene = Scene::new();
     let names = ["a", "b", "c", "d"];

@@ -237,6 +237,11 @@ fn a_key_that_is_made_persistent_opens_by_its_handle_with_the_policy_of_its_file
         "{refused:?}"
     );
     assert!(!scene.path("again").exists());
+    for reserved in ["0x81000001", "0x81800000"] {
+        let uri: KeyUri = format!("{};handle={reserved}", scene.uri("again")).parse().unwrap();
+        let refused = scene.token.keysmith().unwrap().create(&uri, EC);
+        assert!(matches!(&refused, Err(Error::KeyUnfit(why)) if why.contains("is kept for")), "{refused:?}");
+    }
     scene.swtpm.extend_pcr(7).unwrap();
     assert!(matches!(open(&mut *token, &uri, &sealed), Err(Error::StateRefused { .. })));
 }

@@ -118,7 +118,7 @@ fn an_update_that_was_signed_ahead_opens_and_what_nobody_signed_does_not() {
         }
         extend(&scene, 11, &[7; 32]);
         let Err(Error::StateRefused { why, .. }) = try_it() else { panic!() };
-        assert!(why.contains("none of the 2 that are there"), "{why}");
+        assert!(why.contains("none that is there (2)"), "{why}");
     }
 }
 
@@ -180,6 +180,15 @@ fn a_signature_of_another_signer_or_a_damaged_one_is_none() {
     refused("a.json");
     fs::write(&file, own).unwrap();
     assert_eq!(open(&mut *token, &scene.uri("images"), &sealed), Ok(plain));
+}
+
+#[test]
+fn a_key_is_not_bound_to_a_signer_whom_the_tpm_does_not_verify() {
+    let scene = Scene::new();
+    // swtpm has RSA up to 3072 bits.
+    let made = scene.token.keysmith().unwrap().create_bound(&scene.uri("images"), EC, &signer("rsa4096"));
+    assert!(matches!(&made, Err(Error::KeyUnfit(why)) if why.contains("RSA-4096")), "{made:?}");
+    assert!(!scene.path("images").exists());
 }
 
 #[test]

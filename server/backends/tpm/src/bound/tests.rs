@@ -69,8 +69,14 @@ fn exact_values_open_and_others_are_told_by_the_record() {
     assert_eq!((unknown.open, unknown.why.len()), (Some(false), 1));
     assert!(unknown.why[0].contains("which one cannot be told"), "{unknown:?}");
     Record::of(values(1, 2), None).write(&scene.dir.path().join("a.tss")).unwrap();
-    assert_eq!(scene.standing(&bound, &values(1, 3)), standing(Some(false), &["PCR 11 differs"]));
-    let both = ["PCR 7 differs", "PCR 11 differs"];
+    assert_eq!(
+        scene.standing(&bound, &values(1, 3)),
+        standing(Some(false), &["PCR 11 differs: 03030303… where it was 02020202…"])
+    );
+    let both = [
+        "PCR 7 differs: 03030303… where it was 01010101…",
+        "PCR 11 differs: 03030303… where it was 02020202…",
+    ];
     assert_eq!(scene.standing(&bound, &values(3, 3)), standing(Some(false), &both));
     let other_pcrs = format!("sha256:7={}", "00".repeat(32)).parse().unwrap();
     assert_eq!(scene.standing(&bound, &other_pcrs), standing(None, &["sha256:7+11 is not known"]));
@@ -106,7 +112,7 @@ fn signed_values_open_and_the_nearest_of_others_are_told() {
     let nearest = [
         "none of the 2 policies that RSA-2048 70e970d1d5c673f9 has signed fits",
         "the nearest is one for sha256:11:",
-        "PCR 11 differs",
+        "PCR 11 differs: 02020202… where it was 7c502c60…",
     ];
     assert_eq!(scene.standing(&bound, &values(1, 2)), standing(Some(false), &nearest));
     let pcr7 = values(1, 2).only(&"sha256:7".parse().unwrap()).unwrap();

@@ -78,11 +78,18 @@ impl Device {
         source: &Source,
         usable: Option<&Arc<Usable>>,
     ) -> Result<Loaded, Failure> {
-        match (source.handle, usable) {
-            (Some(handle), usable) => self.persistent_key(handle, usable.map(AsRef::as_ref)),
-            (None, Some(usable)) => self.file_key(uri, usable),
-            (None, None) => Err(Error::KeyNotFound.into()),
+        let key = match (source.handle, usable) {
+            (Some(handle), usable) => self.persistent_key(handle, usable.map(AsRef::as_ref))?,
+            (None, Some(usable)) => self.file_key(uri, usable)?,
+            (None, None) => return Err(Error::KeyNotFound.into()),
+        };
+        if key.policy.is_none() && !key.public.object_attributes().user_with_auth() {
+            return Err(Error::KeyUnfit(
+                "the key is used by a policy alone, which its file or handle does not tell; of a key at a handle its file tells it: tpm:handle=…;file=…".into(),
+            )
+            .into());
         }
+        Ok(key)
     }
 
     fn file_key(&mut self, uri: &KeyUri, usable: &Arc<Usable>) -> Result<Loaded, Failure> {
