@@ -10,12 +10,13 @@ use super::{cargo, none, root, text_of};
 /// `wire ← envelope`, `wire ← custody ← backends`, all of these `← server`, `{wire, envelope} ← image ←
 /// client`. So a parser cannot reach a token, a backend cannot reach the policy, and the client cannot
 /// reach either.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("holdfast-wire", &[]),
     ("holdfast-envelope", &["holdfast-wire"]),
     ("holdfast-custody", &["holdfast-wire"]),
     ("holdfast-pkcs11", &["holdfast-wire", "holdfast-custody"]),
     ("holdfast-tpm", &["holdfast-wire", "holdfast-custody"]),
+    ("holdfast-kmip", &["holdfast-wire", "holdfast-custody"]),
     (
         "holdfastd",
         &["holdfast-wire", "holdfast-envelope", "holdfast-custody", "holdfast-pkcs11", "holdfast-tpm"],
