@@ -19,7 +19,14 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("holdfast-kmip", &["holdfast-wire", "holdfast-custody"]),
     (
         "holdfastd",
-        &["holdfast-wire", "holdfast-envelope", "holdfast-custody", "holdfast-pkcs11", "holdfast-tpm"],
+        &[
+            "holdfast-wire",
+            "holdfast-envelope",
+            "holdfast-custody",
+            "holdfast-pkcs11",
+            "holdfast-tpm",
+            "holdfast-kmip",
+        ],
     ),
     ("holdfast-image", &["holdfast-wire", "holdfast-envelope"]),
     ("holdfast", &["holdfast-wire", "holdfast-envelope", "holdfast-image"]),
