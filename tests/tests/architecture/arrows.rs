@@ -36,13 +36,15 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// What only a crate's tests may import besides, and why.
-const IN_TESTS: [(&str, &str, &str); 9] = [
+const IN_TESTS: [(&str, &str, &str); 11] = [
     ("holdfast-custody", "holdfast-custody", "itself, with the fake and the contract suite"),
     ("holdfast-pkcs11", "holdfast-envelope", "opens real packets with a real token"),
     ("holdfast-pkcs11", "hsm-sim", "its token is SoftHSM2"),
     ("holdfast-pkcs11", "hsm-sim-faulty-module", "what its token does on a bad day"),
     ("holdfast-tpm", "holdfast-custody", "the contract suite"),
     ("holdfast-tpm", "hsm-sim", "its TPM is swtpm"),
+    ("holdfast-kmip", "holdfast-custody", "the contract suite"),
+    ("holdfast-kmip", "hsm-sim", "its server is PyKMIP"),
     ("holdfast-e2e", "hsm-sim-faulty-module", "likewise, to a whole daemon"),
     ("hsm-sim", "hsm-sim-faulty-module", "the tests of what it hands out"),
     ("holdfast-e2e", "holdfast-fuzz", "replays the fuzzer's corpora"),
