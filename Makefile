@@ -10,8 +10,9 @@ ONLY ?=
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-setup: ## Install the Debian packages that the others need.
+setup: ## Install the Debian packages, and PyKMIP in its cache, that the others need.
 	@scripts/setup
+	@scripts/pykmip >/dev/null
 
 build: setup ## Build every binary.
 	cargo build --locked --workspace --bins

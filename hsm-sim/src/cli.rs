@@ -31,7 +31,7 @@ enum Verb {
 /// What to start.
 #[derive(Debug, Args)]
 struct Plan {
-    /// A simulator to start: softhsm or swtpm. May be repeated.
+    /// A simulator to start: softhsm, swtpm or pykmip. May be repeated.
     #[arg(long = "with", value_name = "SIMULATOR", required = true)]
     simulators: Vec<Simulator>,
     /// Of softhsm: the label of the token, at most 32 bytes; hsm-sim where none is given.
@@ -39,7 +39,8 @@ struct Plan {
     token: Option<String>,
     /// Of softhsm: a key on the token that cannot leave it. LABEL[:ID]=KIND, where KIND is rsa-2048, rsa-3072,
     /// rsa-4096, ecc-p256, ecc-p384, ecc-p521 or aes-256, and ID is in hex (by default 01, 02, …, in this
-    /// order). A public half is written to keys/LABEL.pub.pem. May be repeated.
+    /// order). Of pykmip: an active key whose Name is LABEL; no ID, and no ecc. A public half is written to
+    /// keys/LABEL.pub.pem. May be repeated.
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<KeySpec>,
     /// Of swtpm: an endorsement key and certificates in the TPM, signed by an authority made for it.
@@ -86,9 +87,17 @@ impl Plan {
         if wants(Simulator::SoftHsm) {
             simulation.start_softhsm(self.token.as_deref().unwrap_or(TOKEN))?;
         }
+        if wants(Simulator::Pykmip) {
+            signals.check()?;
+            simulation.start_pykmip()?;
+        }
         for (spec, id) in keys {
             signals.check()?;
-            simulation.add_key(&spec.label, &id, spec.kind)?;
+            if wants(Simulator::Pykmip) {
+                simulation.add_named_key(&spec.label, spec.kind)?;
+            } else {
+                simulation.add_key(&spec.label, &id, spec.kind)?;
+            }
         }
         signals.check()?;
         Ok(simulation)
@@ -96,15 +105,35 @@ impl Plan {
 
     /// What is said of a simulator that is not started would be lost without a word.
     fn check(&self, wants: impl Fn(Simulator) -> bool) -> Result<(), Error> {
-        let needs = [
-            (self.token.is_some(), "--token", Simulator::SoftHsm),
-            (!self.keys.is_empty(), "--key", Simulator::SoftHsm),
-            (self.certificates, "--certificates", Simulator::Swtpm),
+        let needs: [(bool, &str, &[Simulator]); 3] = [
+            (self.token.is_some(), "--token", &[Simulator::SoftHsm]),
+            (!self.keys.is_empty(), "--key", &[Simulator::SoftHsm, Simulator::Pykmip]),
+            (self.certificates, "--certificates", &[Simulator::Swtpm]),
         ];
-        match needs.into_iter().find(|(given, _, simulator)| *given && !wants(*simulator)) {
-            Some((_, option, of)) => Err(Error::Invalid(format!("{option} is for {of}: add --with {of}"))),
-            None => Ok(()),
+        for (_, option, of) in needs.into_iter().filter(|(given, ..)| *given) {
+            if !of.iter().any(|simulator| wants(*simulator)) {
+                let names = of.iter().map(|simulator| simulator.name()).collect::<Vec<_>>().join(" or ");
+                return Err(Error::Invalid(format!("{option} is for {names}: add --with {names}")));
+            }
         }
+        if !wants(Simulator::Pykmip) || self.keys.is_empty() {
+            return Ok(());
+        }
+        if wants(Simulator::SoftHsm) {
+            return Err(Error::Invalid(
+                "--key could be for softhsm or for pykmip: start them one by one, each in its own directory"
+                    .to_owned(),
+            ));
+        }
+        for KeySpec { label, id, kind } in &self.keys {
+            Simulation::check_named_key(*kind)?;
+            if id.is_some() {
+                return Err(Error::Invalid(format!(
+                    "--key {label} has an id, which pykmip gives itself: write {label}={kind}"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -53,6 +53,16 @@ impl KeyKind {
         self == KeyKind::Aes256
     }
 
+    /// The length of an RSA modulus.
+    pub fn rsa_bits(self) -> Option<u32> {
+        match self {
+            KeyKind::Rsa2048 => Some(2048),
+            KeyKind::Rsa3072 => Some(3072),
+            KeyKind::Rsa4096 => Some(4096),
+            KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521 | KeyKind::Aes256 => None,
+        }
+    }
+
     /// `--key-type` of pkcs11-tool.
     pub(crate) fn pkcs11_tool_type(self) -> &'static str {
         match self {

@@ -1,11 +1,12 @@
 //! Ending a process that an earlier hsm-sim started, and never one that came to have its id since.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -23,6 +24,9 @@ pub struct Recorded {
     /// Field 22 of `/proc/PID/stat`, in clock ticks since boot (proc(5)).
     started: u64,
     boot: String,
+    /// Whether it leads a process group that goes with it.
+    #[serde(default)]
+    group: bool,
 }
 
 impl Recorded {
@@ -31,11 +35,16 @@ impl Recorded {
         let pid = i32::try_from(pid).unwrap_or_default();
         let started = start_tick(pid)
             .map_err(|source| Error::Io { what: format!("reading when {name} was started"), source })?;
-        Ok(Recorded { name: name.to_owned(), pid, started, boot: boot_id()? })
+        Ok(Recorded { name: name.to_owned(), pid, started, boot: boot_id()?, group: false })
     }
 
-    /// Ends it: SIGTERM, and SIGKILL when that does not help. False when it had ended before; a
-    /// process that has its id by now is left alone.
+    /// As [`Recorded::of`], of a process that leads a group and would leave its members behind.
+    pub fn group_of(name: &str, pid: u32) -> Result<Recorded, Error> {
+        Ok(Recorded { group: true, ..Recorded::of(name, pid)? })
+    }
+
+    /// Ends it: SIGTERM, and SIGKILL when that does not help; a group is killed at once. False when it had ended
+    /// before; a process that has its id by now is left alone.
     pub fn end(&self) -> Result<bool, Error> {
         self.try_end().map_err(|source| Error::Io {
             what: format!("ending {} (process {})", self.name, self.pid),
@@ -58,16 +67,29 @@ impl Recorded {
         if !same || pidfd_ended(&pidfd, Instant::now())? {
             return Ok(false);
         }
-        for signal in [Signal::TERM, Signal::KILL] {
-            match pidfd_send_signal(&pidfd, signal) {
+        if self.group {
+            // Stopped first: it cannot end, and its id, which is the group's, cannot become somebody else's.
+            send(&pidfd, Signal::STOP)?;
+            match kill_process_group(pid, Signal::KILL) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(errno.into()),
             }
+        }
+        for signal in [Signal::TERM, Signal::KILL] {
+            send(&pidfd, signal)?;
             if pidfd_ended(&pidfd, Instant::now() + PATIENCE)? {
                 return Ok(true);
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end even when killed; end it by hand"))
+    }
+}
+
+/// One that has ended needs none any more.
+fn send(pidfd: &OwnedFd, signal: Signal) -> io::Result<()> {
+    match pidfd_send_signal(pidfd, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -104,6 +126,22 @@ mod tests {
         assert!(recorded.end().unwrap());
         assert_eq!(process.wait(Duration::from_secs(5)).unwrap().signal(), Some(15));
         assert!(!recorded.end().unwrap(), "and only once");
+    }
+
+    #[test]
+    fn what_a_group_leader_has_started_is_ended_with_it() {
+        let mut shell = crate::command("sh", "dash").unwrap();
+        shell.args(["-c", "trap '' TERM; sleep 600 & echo $!; wait"]);
+        let within = Duration::from_secs(5);
+        let mut process = Process::spawn(shell, "sh")
+            .unwrap()
+            .ready_when(within, |process| process.stdout_text().contains('\n'))
+            .unwrap();
+        let child = Pid::from_raw(process.stdout_text().trim().parse().unwrap()).unwrap();
+        let child = open_pidfd(child).unwrap();
+        assert!(Recorded::group_of("sh", process.id()).unwrap().end().unwrap());
+        assert!(pidfd_ended(&child, Instant::now() + within).unwrap());
+        assert_eq!(process.wait(within).unwrap().signal(), Some(9));
     }
 
     #[test]

@@ -10,20 +10,20 @@ pub enum Simulator {
     SoftHsm,
     /// swtpm, a TPM 2.0: [`Swtpm`](crate::Swtpm).
     Swtpm,
+    /// PyKMIP, a KMIP server: [`Pykmip`](crate::Pykmip).
+    Pykmip,
 }
-
-/// Known to Holdfast, and to come: named so that the answer is better than "unknown".
-const NOT_YET: [&str; 1] = ["pykmip"];
 
 impl Simulator {
     /// All of them.
-    pub const ALL: [Simulator; 2] = [Simulator::SoftHsm, Simulator::Swtpm];
+    pub const ALL: [Simulator; 3] = [Simulator::SoftHsm, Simulator::Swtpm, Simulator::Pykmip];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Simulator::SoftHsm => "softhsm",
             Simulator::Swtpm => "swtpm",
+            Simulator::Pykmip => "pykmip",
         }
     }
 }
@@ -38,13 +38,9 @@ impl FromStr for Simulator {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Simulator, Error> {
-        let names = || Simulator::ALL.map(Simulator::name).join(", ");
         Simulator::ALL.into_iter().find(|simulator| simulator.name() == text).ok_or_else(|| {
-            Error::Invalid(if NOT_YET.contains(&text) {
-                format!("{text} is not in this version: it has {}", names())
-            } else {
-                format!("{text:?} is no simulator: use {}", names())
-            })
+            let names = Simulator::ALL.map(Simulator::name).join(", ");
+            Error::Invalid(format!("{text:?} is no simulator: use {names}"))
         })
     }
 }

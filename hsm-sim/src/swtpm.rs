@@ -7,7 +7,6 @@ mod certificate;
 mod command;
 mod interposer;
 mod keys;
-mod port;
 mod then;
 
 use std::ffi::OsString;
@@ -21,7 +20,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::home::{make_private, scratch_dir};
-use crate::{Error, Process, Recorded, program};
+use crate::{Error, Process, Recorded, port, program};
 pub use command::TpmCommand;
 pub use interposer::Interposer;
 pub use then::Then;

@@ -86,6 +86,64 @@ fn a_tpm_stays_with_its_certificates_until_down() {
 }
 
 #[test]
+fn a_kmip_server_stays_with_its_keys_until_down() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("it's $HOME");
+    let keys = ["--key", "images=rsa-2048", "--key", "backup=aes-256"];
+    let (code, up) = hsm_sim("up", &dir, &[&["--with", "pykmip"][..], &keys].concat());
+    assert_eq!(code, 0, "{}", up.stderr_text());
+    assert!(runs_in(&dir));
+    let script = format!(
+        "{}\nset -eu
+        grep -q 'BEGIN PUBLIC' \"$HSM_SIM_DIR/keys/images.pub.pem\"
+        ! [ -e \"$HSM_SIM_DIR/keys/backup.pub.pem\" ]
+        exec openssl s_client -connect \"$HSM_SIM_KMIP_ADDRESS\" -CAfile \"$HSM_SIM_KMIP_CA\" \
+            -cert \"$HSM_SIM_KMIP_CERT\" -key \"$HSM_SIM_KMIP_KEY\" -verify_return_error -verify_ip 127.0.0.1",
+        up.stdout_text()
+    );
+    let mut shell = hsm_sim::command("sh", "dash").unwrap();
+    shell.args(["-c", &script]);
+    let mut shell = Process::spawn(shell, "sh").unwrap();
+    let status = shell.wait(SOON).unwrap();
+    assert!(status.success(), "{}", shell.stderr_text());
+    assert!(shell.stdout_text().contains("Verification: OK"), "{}", shell.stdout_text());
+    let (code, down) = hsm_sim("down", &dir, &[]);
+    assert_eq!(code, 0, "{}", down.stderr_text());
+    assert!(!dir.exists());
+    // Killed with its helpers, which the kernel may still be at.
+    let mut sleep = hsm_sim::command("sleep", "coreutils").unwrap();
+    sleep.arg("600");
+    Process::spawn(sleep, "the server's end").unwrap().ready_when(SOON, |_| !runs_in(&dir)).unwrap();
+}
+
+#[test]
+fn a_key_that_could_be_anybodys_or_nobodys_is_refused_before_anything_starts() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("sim");
+    for (options, says) in [
+        (&["--with", "pykmip", "--with", "softhsm", "--key", "a=aes-256"][..], "start them one by one"),
+        (
+            &["--with", "pykmip", "--key", "a:01=aes-256"],
+            "--key a has an id, which pykmip gives itself: write a=aes-256",
+        ),
+        (
+            &["--with", "pykmip", "--key", "a=ecc-p256"],
+            "pykmip makes no ecc-p256 keys: use rsa-3072 or aes-256",
+        ),
+        (
+            &["--with", "swtpm", "--key", "a=aes-256"],
+            "--key is for softhsm or pykmip: add --with softhsm or pykmip",
+        ),
+        (&["--with", "pykmip", "--token", "a"], "--token is for softhsm: add --with softhsm"),
+    ] {
+        let (code, up) = hsm_sim("up", &dir, options);
+        assert_eq!(code, 1);
+        assert!(up.stderr_text().contains(says), "{options:?}: {}", up.stderr_text());
+        assert!(!dir.exists() && !runs_in(&dir));
+    }
+}
+
+#[test]
 fn an_up_that_fails_late_ends_the_tpm_that_it_had_started() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("sim");

@@ -17,6 +17,9 @@ pub fn built_in() -> Vec<Scheme> {
     if cfg!(feature = "tpm") {
         schemes.push(Scheme::Tpm);
     }
+    if cfg!(feature = "kmip") {
+        schemes.push(Scheme::Kmip);
+    }
     schemes
 }
 
@@ -39,7 +42,13 @@ pub fn connector(token: &config::Token, state_dir: &Path) -> Arc<Connect> {
             });
             Arc::new(move || token.as_ref().map_err(Clone::clone).and_then(holdfast_tpm::Token::connect))
         }
-        #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
+        #[cfg(feature = "kmip")]
+        config::Way::Kmip(way) => {
+            let _ = latch;
+            let token = kmip(token, way);
+            Arc::new(move || token.as_ref().map_err(Clone::clone).and_then(holdfast_kmip::Token::connect))
+        }
+        #[cfg(not(all(feature = "pkcs11", feature = "tpm", feature = "kmip")))]
         _ => {
             let _ = latch;
             let scheme = token.uri.scheme();
@@ -59,7 +68,12 @@ pub fn keysmith(token: &config::Token, state_dir: &Path) -> Result<Box<dyn Keysm
             let _ = latch;
             tpm(token, way)?.with_state_dir(state_dir.to_owned()).keysmith()
         }
-        #[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
+        #[cfg(feature = "kmip")]
+        config::Way::Kmip(way) => {
+            let _ = latch;
+            kmip(token, way)?.keysmith()
+        }
+        #[cfg(not(all(feature = "pkcs11", feature = "tpm", feature = "kmip")))]
         _ => {
             let _ = latch;
             Err(without(token.uri.scheme()))
@@ -74,10 +88,7 @@ pub fn storage_key(token: &config::Token) -> Result<holdfast_tpm::StorageKey, Er
         config::Way::Tpm(way) => {
             tpm(token, &config::Tpm { storage_key_name: None, ..way.clone() })?.storage_key()
         }
-        #[cfg(feature = "pkcs11")]
-        config::Way::Pkcs11 { .. } => Err(Error::KeyUnfit("only a TPM has a storage key".into())),
-        #[cfg(not(feature = "pkcs11"))]
-        _ => Err(without(token.uri.scheme())),
+        _ => Err(Error::KeyUnfit("only a TPM has a storage key".into())),
     }
 }
 
@@ -86,7 +97,7 @@ pub fn storage_key(token: &config::Token) -> Result<holdfast_tpm::StorageKey, Er
 pub fn tpm_of(token: &config::Token) -> Option<Result<(holdfast_tpm::Token, &config::Tpm), Error>> {
     match &token.way {
         config::Way::Tpm(way) => Some(tpm(token, way).map(|tpm| (tpm, way))),
-        config::Way::Pkcs11 { .. } => None,
+        _ => None,
     }
 }
 
@@ -118,11 +129,24 @@ pub fn check_storage_key_name(name: &str) -> Result<(), String> {
     }
 }
 
+/// Whether the address of a KMIP server is one. The error says how one is written.
+pub fn check_address(address: &str) -> Result<(), String> {
+    #[cfg(feature = "kmip")]
+    return address.parse::<holdfast_kmip::Address>().map(drop);
+    #[cfg(not(feature = "kmip"))]
+    {
+        let _ = address;
+        Err(without(Scheme::Kmip).to_string())
+    }
+}
+
 /// Whether the URI of a key names one in the way that its backend has it, as far as the URI itself tells.
 pub fn check_key(uri: &KeyUri) -> Result<(), String> {
     match uri.scheme() {
         #[cfg(feature = "tpm")]
         Scheme::Tpm => holdfast_tpm::check_uri(uri),
+        #[cfg(feature = "kmip")]
+        Scheme::Kmip => holdfast_kmip::check_uri(uri),
         _ => Ok(()),
     }
 }
@@ -148,7 +172,14 @@ fn tpm(token: &config::Token, way: &config::Tpm) -> Result<holdfast_tpm::Token, 
     Ok(tpm)
 }
 
-#[cfg(not(all(feature = "pkcs11", feature = "tpm")))]
+#[cfg(feature = "kmip")]
+fn kmip(token: &config::Token, way: &config::Kmip) -> Result<holdfast_kmip::Token, Error> {
+    let addresses: Result<Vec<_>, String> = way.addresses.iter().map(|address| address.parse()).collect();
+    let files = holdfast_kmip::Files { ca: way.ca.clone(), cert: way.cert.clone(), key: way.key.clone() };
+    Ok(holdfast_kmip::Token::new(addresses.map_err(Error::Internal)?, files, token.pool.timeout))
+}
+
+#[cfg(not(all(feature = "pkcs11", feature = "tpm", feature = "kmip")))]
 fn without(scheme: Scheme) -> Error {
     Error::Internal(format!("this holdfastd was built without {}", scheme.name()))
 }

@@ -19,8 +19,9 @@ const OURS: u8 = 125;
 /// Run a command with simulators; end and remove them with it.
 ///
 /// The command finds them by HSM_SIM_DIR and, with softhsm, HSM_SIM_PKCS11_MODULE, HSM_SIM_TOKEN, HSM_SIM_PIN_FILE and
-/// SOFTHSM2_CONF; with swtpm, HSM_SIM_TCTI, TPM2TOOLS_TCTI and TPM2OPENSSL_TCTI. The exit code is the command's, or 128+n when signal n ended it; 125 when no simulator
-/// could be started, 126 or 127 when the command could not be.
+/// SOFTHSM2_CONF; with swtpm, HSM_SIM_TCTI, TPM2TOOLS_TCTI and TPM2OPENSSL_TCTI; with pykmip, HSM_SIM_KMIP_ADDRESS,
+/// HSM_SIM_KMIP_CA, HSM_SIM_KMIP_CERT and HSM_SIM_KMIP_KEY. The exit code is the command's, or 128+n when signal n
+/// ended it; 125 when no simulator could be started, 126 or 127 when the command could not be.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Swtpm, TRIES, port};
-use crate::{Error, Then, TpmCommand, program};
+use super::{Swtpm, TRIES};
+use crate::{Error, Then, TpmCommand, port, program};
 use lines::Lines;
 
 /// A swtpm behind two ports of our own. Dropping it closes them, ends its threads, and kills the swtpm.

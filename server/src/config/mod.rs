@@ -124,6 +124,8 @@ pub enum Way {
     },
     /// Through tpm2-tss.
     Tpm(Tpm),
+    /// Over mutual TLS.
+    Kmip(Kmip),
 }
 
 /// How a TPM is reached, and which one it must be.
@@ -137,6 +139,20 @@ pub struct Tpm {
     pub exclusive: bool,
     /// Files and directories with signed PCR policies.
     pub pcr_signatures: Vec<PathBuf>,
+}
+
+/// How a KMIP server is reached, or several that hold the same keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kmip {
+    /// Hosts with ports, in the order in which they are preferred: "kms-1.internal:5696". They have been read
+    /// already.
+    pub addresses: Vec<String>,
+    /// The authorities of the servers' certificates.
+    pub ca: PathBuf,
+    /// The daemon's own certificate, and the chain behind it.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// `[[key]]`

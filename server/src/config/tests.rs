@@ -117,6 +117,7 @@ fn each_fault_says_what_to_do() {
 }
 
 #[test]
+#[cfg(not(feature = "kmip"))]
 fn a_backend_that_is_not_built_in_is_named() {
     let found = faults("[[token]]\nuri = \"kmip:server=kms-1\"\n");
     assert!(found[0].1.contains("built without kmip"), "{found:?}");
@@ -149,6 +150,49 @@ fn a_tpm_has_a_tcti_one_worker_and_neither_module_nor_pin() {
     ] {
         let found = faults(&text(token, key));
         assert!(found.len() == 1 && found[0].1.contains(says), "{token} {key}: {found:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "kmip")]
+fn a_kmip_server_has_addresses_and_what_both_sides_know_each_other_by() {
+    const ADDRESSES: &str = "addresses = [\"kms-1a:5696\", \"[::1]:5696\"]";
+    const FILES: [&str; 3] = ["ca = \"/ca.pem\"", "cert = \"/c.pem\"", "key = { file = \"/c.key\" }"];
+    let text = |lines: &[&str], key: &str| {
+        let token = lines.join("\n");
+        format!("[[token]]\nuri = \"kmip:server=kms-1\"\n{token}\n[[key]]\nalias = \"a\"\nuri = \"{key}\"\n")
+    };
+    let [ca, cert, key] = FILES;
+    let name = "kmip:server=kms-1;name=images";
+    let config = Config::parse(&text(&[ADDRESSES, ca, cert, key], name)).unwrap();
+    let kmip = Kmip {
+        addresses: vec!["kms-1a:5696".into(), "[::1]:5696".into()],
+        ca: "/ca.pem".into(),
+        cert: "/c.pem".into(),
+        key: "/c.key".into(),
+    };
+    assert_eq!(config.tokens[0].way, Way::Kmip(kmip));
+    assert_eq!(config.tokens[0].pool.workers, 4);
+    let faults_of = |lines: &[&str], key: &str| faults(&text(lines, key));
+    for (lines, uri, line, says) in [
+        (&[ca, cert, key][..], name, 1, "needs addresses"),
+        (&[ADDRESSES, cert, key], name, 1, "needs ca"),
+        (&[ADDRESSES, ca, key], name, 1, "needs cert"),
+        (&[ADDRESSES, ca, cert], name, 1, "needs key = { file"),
+        (&["addresses = []", ca, cert, key], name, 3, "addresses is empty"),
+        (&["addresses = [\"kms-1\"]", ca, cert, key], name, 3, "a host and a port"),
+        (&["addresses = [\"a:1\",\n\"a:1\"]", ca, cert, key], name, 4, "a:1 stands twice"),
+        (&[ADDRESSES, "ca = \"ca.pem\"", cert, key], name, 4, "absolute path"),
+        (&[ADDRESSES, ca, cert, "key = \"/c.key\""], name, 6, "a private key itself does not stand"),
+        (&[ADDRESSES, ca, cert, "key = {}"], name, 6, "key is either { file"),
+        (&[ADDRESSES, ca, cert, key, "module = \"/m.so\""], name, 7, "unknown key \"module\""),
+        (&[ADDRESSES, ca, cert, key], "kmip:server=kms-1;name=%FF", 9, "UTF-8"),
+    ] {
+        let found = faults_of(lines, uri);
+        assert!(
+            found.len() == 1 && found[0].0 == line && found[0].1.contains(says),
+            "{lines:?} {uri}: {found:?}"
+        );
     }
 }
 

@@ -46,6 +46,6 @@ pub fn report(config: &Config, uri: &KeyUri, key: &StorageKey, file: Option<&Pat
 fn pinned<'a>(config: &'a Config, uri: &KeyUri) -> Option<&'a str> {
     match &token_of(config, uri).ok()?.way {
         Way::Tpm(tpm) => tpm.storage_key_name.as_deref(),
-        Way::Pkcs11 { .. } => None,
+        Way::Pkcs11 { .. } | Way::Kmip(_) => None,
     }
 }

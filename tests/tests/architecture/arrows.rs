@@ -10,15 +10,23 @@ use super::{cargo, none, root, text_of};
 /// `wire ← envelope`, `wire ← custody ← backends`, all of these `← server`, `{wire, envelope} ← image ←
 /// client`. So a parser cannot reach a token, a backend cannot reach the policy, and the client cannot
 /// reach either.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("holdfast-wire", &[]),
     ("holdfast-envelope", &["holdfast-wire"]),
     ("holdfast-custody", &["holdfast-wire"]),
     ("holdfast-pkcs11", &["holdfast-wire", "holdfast-custody"]),
     ("holdfast-tpm", &["holdfast-wire", "holdfast-custody"]),
+    ("holdfast-kmip", &["holdfast-wire", "holdfast-custody"]),
     (
         "holdfastd",
-        &["holdfast-wire", "holdfast-envelope", "holdfast-custody", "holdfast-pkcs11", "holdfast-tpm"],
+        &[
+            "holdfast-wire",
+            "holdfast-envelope",
+            "holdfast-custody",
+            "holdfast-pkcs11",
+            "holdfast-tpm",
+            "holdfast-kmip",
+        ],
     ),
     ("holdfast-image", &["holdfast-wire", "holdfast-envelope"]),
     ("holdfast", &["holdfast-wire", "holdfast-envelope", "holdfast-image"]),
@@ -28,13 +36,15 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// What only a crate's tests may import besides, and why.
-const IN_TESTS: [(&str, &str, &str); 9] = [
+const IN_TESTS: [(&str, &str, &str); 11] = [
     ("holdfast-custody", "holdfast-custody", "itself, with the fake and the contract suite"),
     ("holdfast-pkcs11", "holdfast-envelope", "opens real packets with a real token"),
     ("holdfast-pkcs11", "hsm-sim", "its token is SoftHSM2"),
     ("holdfast-pkcs11", "hsm-sim-faulty-module", "what its token does on a bad day"),
     ("holdfast-tpm", "holdfast-custody", "the contract suite"),
     ("holdfast-tpm", "hsm-sim", "its TPM is swtpm"),
+    ("holdfast-kmip", "holdfast-custody", "the contract suite"),
+    ("holdfast-kmip", "hsm-sim", "its server is PyKMIP"),
     ("holdfast-e2e", "hsm-sim-faulty-module", "likewise, to a whole daemon"),
     ("hsm-sim", "hsm-sim-faulty-module", "the tests of what it hands out"),
     ("holdfast-e2e", "holdfast-fuzz", "replays the fuzzer's corpora"),

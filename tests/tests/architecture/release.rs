@@ -58,7 +58,8 @@ fn no_released_binary_links_what_only_tests_need() {
 
 #[test]
 fn only_the_daemon_can_reach_a_token() {
-    let backends = ["holdfast-custody", "holdfast-pkcs11", "cryptoki", "holdfast-tpm", "tss-esapi"];
+    let backends =
+        ["holdfast-custody", "holdfast-pkcs11", "cryptoki", "holdfast-tpm", "tss-esapi", "holdfast-kmip"];
     let wrong = linked("holdfast").into_iter().filter(|one| backends.contains(&one.name.as_str()));
     none(
         &wrong

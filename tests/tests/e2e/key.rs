@@ -66,7 +66,7 @@ fn what_cannot_be_made_is_one_line_that_quotes_no_pin() {
         ("pkcs11:token=prod;object=a;type=private", "leave type= out"),
         ("pkcs11:token=prod;serial=0;object=a", "more of the token than is true"),
         ("pkcs11:token=prod;object=a?pin-value=4711", "ends up in logs"),
-        ("kmip:server=kms-1;name=a", "this holdfastd was built without kmip"),
+        ("kmip:server=kms-1;name=a", "no [[token]] of the configuration matches"),
         ("tpm:file=/a.tss", "no [[token]] of the configuration matches"),
     ] {
         let said = must_fail(house.key_command_of("create", uri).args(["--algorithm", "rsa-3072"]));

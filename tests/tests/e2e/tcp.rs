@@ -1,96 +1,12 @@
 //! TCP: mutual TLS, whose caller is the certificate's names, and plaintext on loopback.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use holdfast_e2e::house::{House, file};
-use holdfast_e2e::{eventually, must, must_fail, rpc};
-use hsm_sim::KeyKind;
+use holdfast_e2e::house::House;
+use holdfast_e2e::{eventually, must_fail, rpc};
+use hsm_sim::{Authority, Credentials, KeyKind, Leaf};
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-
-/// A certificate authority in files, made by openssl.
-struct Authority {
-    dir: PathBuf,
-}
-
-impl Authority {
-    fn new(dir: &Path, name: &str) -> Authority {
-        let dir = dir.join(name);
-        std::fs::create_dir_all(&dir).unwrap();
-        let subject = format!("/CN={name}");
-        must(
-            openssl()
-                .args([
-                    "req",
-                    "-x509",
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:P-256",
-                    "-nodes",
-                    "-days",
-                    "2",
-                ])
-                .args(["-subj", &subject, "-keyout"])
-                .arg(dir.join("ca.key"))
-                .arg("-out")
-                .arg(dir.join("ca.pem")),
-        );
-        Authority { dir }
-    }
-
-    fn certificate(&self) -> PathBuf {
-        self.dir.join("ca.pem")
-    }
-
-    /// A certificate and key with these subject alternative names; days may be negative.
-    fn issue(&self, name: &str, names: &str) -> (PathBuf, PathBuf) {
-        let [key, request, certificate] =
-            ["key", "csr", "pem"].map(|kind| self.dir.join(format!("{name}.{kind}")));
-        let subject = format!("/CN={name}");
-        must(
-            openssl()
-                .args([
-                    "req",
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:P-256",
-                    "-nodes",
-                    "-subj",
-                    &subject,
-                ])
-                .arg("-keyout")
-                .arg(&key)
-                .arg("-out")
-                .arg(&request),
-        );
-        let extensions = match names {
-            "" => "basicConstraints=CA:FALSE\n".to_owned(),
-            names => format!("subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n"),
-        };
-        let extensions = file(&self.dir, "extensions", extensions);
-        must(
-            openssl()
-                .args(["x509", "-req", "-days", "2", "-CAcreateserial", "-in"])
-                .arg(&request)
-                .arg("-CA")
-                .arg(self.certificate())
-                .arg("-CAkey")
-                .arg(self.dir.join("ca.key"))
-                .arg("-extfile")
-                .arg(extensions)
-                .arg("-out")
-                .arg(&certificate),
-        );
-        (certificate, key)
-    }
-}
-
-fn openssl() -> Command {
-    hsm_sim::command("openssl", "openssl").unwrap()
-}
 
 /// A house with a TLS listener on a free port, its server's authority and the clients'.
 fn tls_house(rule: &str) -> (House, Authority, Authority, u16) {
@@ -98,30 +14,34 @@ fn tls_house(rule: &str) -> (House, Authority, Authority, u16) {
     house.hsm.generate(&house.token, "images", &[1], KeyKind::EcP256).unwrap();
     house.configure("images", "images", "");
     house.allow(&format!("{rule}\nto = [\"wrap\", \"unwrap\"]\nkeys = [\"images\"]"));
-    let servers = Authority::new(house.dir.path(), "servers");
-    let clients = Authority::new(house.dir.path(), "clients");
-    let (cert, key) = servers.issue("server", "DNS:localhost,IP:127.0.0.1");
+    let servers = authority(&house, "servers");
+    let clients = authority(&house, "clients");
+    let server = servers.issue("server", &Leaf::peer("DNS:localhost,IP:127.0.0.1")).unwrap();
     let port = free_port();
     let section = format!(
         "[listen.tcp]\naddress = \"127.0.0.1:{port}\"\ncert = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\n",
-        cert.display(),
-        key.display(),
+        server.certificate.display(),
+        server.key.display(),
         clients.certificate().display()
     );
     (house.section(&section), servers, clients, port)
+}
+
+fn authority(house: &House, name: &str) -> Authority {
+    Authority::new(house.dir.path(), name).unwrap()
 }
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-async fn tls(port: u16, servers: &Authority, client: Option<&(PathBuf, PathBuf)>) -> Result<Channel, String> {
+async fn tls(port: u16, servers: &Authority, client: Option<&Credentials>) -> Result<Channel, String> {
     let read = |path: &Path| std::fs::read(path).unwrap();
     let mut config = ClientTlsConfig::new()
         .domain_name("localhost")
-        .ca_certificate(Certificate::from_pem(read(&servers.certificate())));
-    if let Some((cert, key)) = client {
-        config = config.identity(Identity::from_pem(read(cert), read(key)));
+        .ca_certificate(Certificate::from_pem(read(servers.certificate())));
+    if let Some(client) = client {
+        config = config.identity(Identity::from_pem(read(&client.certificate), read(&client.key)));
     }
     let endpoint =
         Endpoint::try_from(format!("https://127.0.0.1:{port}")).unwrap().tls_config(config).unwrap();
@@ -135,8 +55,9 @@ async fn wrap(channel: Channel) -> Result<Vec<u8>, tonic::Status> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_the_names_in_its_certificate() {
     let (house, servers, clients, port) = tls_house("tls = \"spiffe://holdfast/node-1\"");
-    let node = clients.issue("node-1", "DNS:node-1.example,URI:spiffe://holdfast/node-1");
-    let other = clients.issue("node-2", "DNS:node-2.example");
+    let node =
+        clients.issue("node-1", &Leaf::peer("DNS:node-1.example,URI:spiffe://holdfast/node-1")).unwrap();
+    let other = clients.issue("node-2", &Leaf::peer("DNS:node-2.example")).unwrap();
     let _daemon = house.start();
     let packet = wrap(tls(port, &servers, Some(&node)).await.unwrap()).await.unwrap();
     let answer = rpc::unwrap_on(tls(port, &servers, Some(&node)).await.unwrap(), &packet).await.unwrap();
@@ -155,8 +76,8 @@ async fn a_client_is_the_names_in_its_certificate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_certificate_of_our_authority_is_not_let_in() {
     let (house, servers, clients, port) = tls_house("tls = \"node-1.example\"");
-    let foreign = Authority::new(house.dir.path(), "foreign").issue("node-1", "DNS:node-1.example");
-    let nameless = clients.issue("node-1", "");
+    let foreign = authority(&house, "foreign").issue("node-1", &Leaf::peer("DNS:node-1.example")).unwrap();
+    let nameless = clients.issue("node-1", &Leaf::plain()).unwrap();
     let daemon = house.start();
     for client in [None, Some(&foreign), Some(&nameless)] {
         // TLS 1.3 tells a client of its bad certificate with the first answer, not in the handshake.
@@ -171,16 +92,16 @@ async fn who_has_no_certificate_of_our_authority_is_not_let_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_certificates_are_used_for_the_next_connection() {
     let (house, servers, clients, port) = tls_house("tls = \"node-1.example\"");
-    let node = clients.issue("node-1", "DNS:node-1.example");
+    let node = clients.issue("node-1", &Leaf::peer("DNS:node-1.example")).unwrap();
     let _daemon = house.start();
     let kept = tls(port, &servers, Some(&node)).await.unwrap();
     wrap(kept.clone()).await.unwrap();
-    let renewed = Authority::new(house.dir.path(), "renewed");
-    let (cert, key) = renewed.issue("server", "DNS:localhost");
+    let renewed = authority(&house, "renewed");
+    let fresh = renewed.issue("server", &Leaf::peer("DNS:localhost")).unwrap();
     // A half-written pair must not take the service down.
-    std::fs::copy(&cert, servers.dir.join("server.pem")).unwrap();
+    std::fs::copy(&fresh.certificate, servers.dir().join("server.pem")).unwrap();
     assert!(tls(port, &servers, Some(&node)).await.is_ok(), "the old pair stays in use");
-    std::fs::copy(&key, servers.dir.join("server.key")).unwrap();
+    std::fs::copy(&fresh.key, servers.dir().join("server.key")).unwrap();
     assert!(tls(port, &servers, Some(&node)).await.is_err(), "the old authority");
     wrap(tls(port, &renewed, Some(&node)).await.unwrap()).await.unwrap();
     wrap(kept).await.unwrap();
@@ -213,7 +134,7 @@ fn an_address_that_is_taken_and_tls_files_that_are_not_there_are_told() {
     let said = must_fail(&mut house.holdfastd());
     assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
     drop(taken);
-    std::fs::remove_file(servers.dir.join("server.key")).unwrap();
+    std::fs::remove_file(servers.dir().join("server.key")).unwrap();
     let said = must_fail(&mut house.holdfastd());
     assert!(said.contains("server.key"), "{said}");
 }

@@ -7,7 +7,7 @@ use holdfast_custody::Settings;
 use holdfast_wire::{KeyUri, Scheme};
 
 use super::super::reader::{At, Section};
-use super::super::{Token, Tpm, Way};
+use super::super::{Kmip, Token, Tpm, Way};
 use super::{absolute, absolute_path, required_uri, timeout};
 use crate::backends;
 
@@ -26,10 +26,14 @@ pub(super) fn token(mut section: Section<'_, '_>) -> At<Declared> {
             "the uri of a [[token]] names a key; keep only the part that says which token",
         );
     }
-    let is_tpm = uri.as_ref().is_some_and(|uri| uri.value.scheme() == Scheme::Tpm);
-    let way = if is_tpm { tpm(&mut section) } else { pkcs11(&mut section, uri.as_ref()) };
+    let scheme = uri.as_ref().map(|uri| uri.value.scheme());
+    let way = match scheme {
+        Some(Scheme::Tpm) => tpm(&mut section),
+        Some(Scheme::Kmip) => kmip(&mut section),
+        Some(Scheme::Pkcs11) | None => pkcs11(&mut section, uri.as_ref()),
+    };
     // A TPM's commands run one after the other, whatever is sent at once.
-    let workers = if is_tpm { 1 } else { section.number("workers", 1..64, 4) };
+    let workers = if scheme == Some(Scheme::Tpm) { 1 } else { section.number("workers", 1..64, 4) };
     let queue = section.number("queue", 0..65536, 1024);
     let timeout = timeout(&mut section, Duration::from_secs(5));
     if let Some(uri) = &uri {
@@ -54,7 +58,11 @@ pub(super) fn token(mut section: Section<'_, '_>) -> At<Declared> {
 fn pkcs11(section: &mut Section<'_, '_>, uri: Option<&At<KeyUri>>) -> Option<Way> {
     let (has_module, has_pin) = (section.has("module"), section.has("pin"));
     let module = absolute_path(section, "module");
-    let pin = pin(section);
+    let pin = secret_file(
+        section,
+        "pin",
+        "{ file = \"…\" } or { credential = \"…\" }; a PIN itself does not stand in this file",
+    );
     // What a token of a backend that is not here needs is not for us to say.
     if uri.is_some_and(|uri| backends::built_in().contains(&uri.value.scheme())) {
         let span = section.span();
@@ -96,25 +104,66 @@ fn tpm(section: &mut Section<'_, '_>) -> Option<Way> {
     Some(Way::Tpm(Tpm { tcti: tcti.value, storage_key_name, exclusive, pcr_signatures }))
 }
 
-/// `pin = { file = "…" }`, or a credential of the service manager (systemd.exec(5), LoadCredential=).
-fn pin(section: &mut Section<'_, '_>) -> Option<PathBuf> {
-    let mut pin = section.table(
-        "pin",
-        "pin",
-        "{ file = \"…\" } or { credential = \"…\" }; a PIN itself does not stand in this file",
-    )?;
-    let file = pin.string("file");
-    let credential = pin.string("credential");
+/// `addresses`, `ca`, `cert` and `key`.
+fn kmip(section: &mut Section<'_, '_>) -> Option<Way> {
+    for (key, what) in [
+        (
+            "addresses",
+            "addresses, the hosts and ports of the KMIP server: addresses = [\"kms-1.internal:5696\"]",
+        ),
+        ("ca", "ca, the authorities of the KMIP server's certificate"),
+        ("cert", "cert, the client certificate that the KMIP server knows the daemon by"),
+        ("key", "key = { file = \"…\" } or { credential = \"…\" }, the private key of cert"),
+    ] {
+        if !section.has(key) {
+            section.fault(section.span(), format!("[[token]] needs {what}"));
+        }
+    }
+    let addresses = addresses(section);
+    let ca = absolute_path(section, "ca");
+    let cert = absolute_path(section, "cert");
+    let key = secret_file(
+        section,
+        "key",
+        "{ file = \"…\" } or { credential = \"…\" }; a private key itself does not stand in this file",
+    );
+    Some(Way::Kmip(Kmip { addresses: addresses?, ca: ca?, cert: cert?, key: key? }))
+}
+
+fn addresses(section: &mut Section<'_, '_>) -> Option<Vec<String>> {
+    let At { value: listed, span } = section.strings("addresses")?;
+    if listed.is_empty() {
+        section.fault(span, "addresses is empty; give at least one, like \"kms-1.internal:5696\"");
+        return None;
+    }
+    let mut addresses: Vec<String> = Vec::new();
+    for At { value: address, span } in listed {
+        match backends::check_address(&address) {
+            Err(why) => section.fault(span, why),
+            Ok(()) if addresses.contains(&address) => {
+                section.fault(span, format!("the address {address} stands twice"));
+            }
+            Ok(()) => addresses.push(address),
+        }
+    }
+    Some(addresses)
+}
+
+/// `{ file = "…" }`, or a credential of the service manager (systemd.exec(5), LoadCredential=).
+fn secret_file(section: &mut Section<'_, '_>, key: &'static str, wanted: &str) -> Option<PathBuf> {
+    let mut table = section.table(key, key, wanted)?;
+    let file = table.string("file");
+    let credential = table.string("credential");
     let chosen = match (file, credential) {
-        (Some(file), None) => absolute(&mut pin, "file", file),
+        (Some(file), None) => absolute(&mut table, "file", file),
         (None, Some(credential)) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
             _ if credential.value.contains('/') || credential.value.starts_with('.') => {
-                pin.fault(credential.span, "credential is the name of a systemd credential, not a path");
+                table.fault(credential.span, "credential is the name of a systemd credential, not a path");
                 None
             }
             Some(dir) => Some(PathBuf::from(dir).join(credential.value)),
             None => {
-                pin.fault(
+                table.fault(
                     credential.span,
                     "credential needs $CREDENTIALS_DIRECTORY, which systemd sets: add LoadCredential= to the unit, or use file",
                 );
@@ -122,10 +171,13 @@ fn pin(section: &mut Section<'_, '_>) -> Option<PathBuf> {
             }
         },
         _ => {
-            pin.fault(pin.span(), "pin is either { file = \"…\" } or { credential = \"…\" }");
+            table.fault(
+                table.span(),
+                format!("{key} is either {{ file = \"…\" }} or {{ credential = \"…\" }}"),
+            );
             None
         }
     };
-    pin.finish();
+    table.finish();
     chosen
 }

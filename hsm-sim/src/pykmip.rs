@@ -1,0 +1,227 @@
+//! PyKMIP: a KMIP server in a process, reached over mutual TLS on a port of the loopback interface.
+//!
+//! It is the real server, in a virtual environment that `scripts/pykmip` makes. It speaks TLS 1.2 alone and KMIP
+//! 1.0 to 2.0, and keeps its keys in a file of its directory, so that they outlive it. Whoever has made a key owns
+//! it: a client of another common name does not see it.
+
+mod environment;
+mod keys;
+mod log;
+mod probe;
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::home::{make_private, scratch_dir};
+use crate::{Authority, Credentials, Error, Leaf, Process, Recorded, port};
+pub use keys::{KmipPair, Revocation};
+use probe::Probe;
+
+/// It is there within a second on a machine that has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often another port is tried when somebody else was faster.
+const TRIES: usize = 8;
+/// PyKMIP's own command, and one check lifted: see there.
+const LAUNCHER: (&str, &str) = ("launcher.py", include_str!("../pykmip/launcher.py"));
+/// PyKMIP's own client, told by JSON what to do.
+const CLIENT: (&str, &str) = ("client.py", include_str!("../pykmip/client.py"));
+
+/// A running server. Dropping it kills it, and the processes that it has started.
+#[derive(Debug)]
+pub struct Pykmip {
+    dir: PathBuf,
+    port: u16,
+    rsa: bool,
+    authority: Authority,
+    server: Credentials,
+    client: Credentials,
+    probe: Probe,
+    process: Process,
+    _scratch: Option<TempDir>,
+}
+
+impl Pykmip {
+    /// In a scratch directory (mode 0700) that is removed on drop, as PyKMIP is: private keys do not decrypt.
+    pub fn start() -> Result<Pykmip, Error> {
+        Pykmip::scratch(false)
+    }
+
+    /// As [`Pykmip::start`], but RSA keys decrypt too: PKCS #1 v1.5, and OAEP with the hash that is asked for in
+    /// both of its places.
+    pub fn with_rsa() -> Result<Pykmip, Error> {
+        Pykmip::scratch(true)
+    }
+
+    /// In `dir`, which is made (mode 0700) if it is not there, and stays; as [`Pykmip::with_rsa`] if `rsa`.
+    pub fn start_in(dir: &Path, rsa: bool) -> Result<Pykmip, Error> {
+        let dir = prepare(dir)?;
+        let authority = Authority::new(&dir, "authority")?;
+        let server = authority.issue("server", &Leaf::server("DNS:localhost,IP:127.0.0.1"))?;
+        let client = authority.issue("hsm-sim", &Leaf::client())?;
+        let probe = Probe::new(&client)?;
+        let mut tries = 1;
+        let (port, process) = loop {
+            let port = port::free()?;
+            match run(&dir, port, rsa, &authority, &server, &probe) {
+                Ok(process) => break (port, process),
+                Err(Error::Ended { stderr, .. }) if tries < TRIES && stderr.contains("failed to bind") => {
+                    tries += 1
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        Ok(Pykmip { dir, port, rsa, authority, server, client, probe, process, _scratch: None })
+    }
+
+    /// Its directory, absolute.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its port on 127.0.0.1, the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `127.0.0.1:PORT`. Its certificate has this address, and `localhost`.
+    pub fn address(&self) -> String {
+        format!("{}:{}", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    /// Who issued the server's certificate and the clients' it knows: for bad certificates, and for other clients.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The client `hsm-sim`, whose the [keys](Pykmip::create_aes) are.
+    pub fn client(&self) -> &Credentials {
+        &self.client
+    }
+
+    /// What says in the environment where it is and who may ask it.
+    pub fn env(&self) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("HSM_SIM_KMIP_ADDRESS", self.address().into()),
+            ("HSM_SIM_KMIP_CA", self.authority.certificate().into()),
+            ("HSM_SIM_KMIP_CERT", (&self.client.certificate).into()),
+            ("HSM_SIM_KMIP_KEY", (&self.client.key).into()),
+        ]
+    }
+
+    /// Its process id, which is that of its group too: its helpers are in it.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it at once. What it has stored stays.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        self.process.kill().map(drop)
+    }
+
+    /// Starts it again on the same port, with the keys that it had stored.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process.kill()?;
+        self.process = run(&self.dir, self.port, self.rsa, &self.authority, &self.server, &self.probe)?;
+        Ok(())
+    }
+
+    /// Starts it again with another certificate: one that its clients must refuse, or of another authority.
+    pub fn present(&mut self, server: &Credentials) -> Result<(), Error> {
+        self.server = server.clone();
+        self.restart()
+    }
+
+    /// Makes it hang: connections are taken by the kernel, and nothing is answered.
+    pub fn hang(&self) -> Result<(), Error> {
+        // The process alone: those that it has started only serve it.
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it answer again, what it was asked meanwhile included.
+    pub fn go_on(&self) -> Result<(), Error> {
+        self.process.signal(Signal::CONT)
+    }
+
+    /// By what a later hsm-sim ends it.
+    pub(crate) fn recorded(&self) -> Result<Recorded, Error> {
+        Recorded::group_of("pykmip", self.process.id())
+    }
+
+    /// Leaves it running when this is dropped.
+    pub(crate) fn keep(&mut self) {
+        self.process.keep();
+    }
+
+    fn scratch(rsa: bool) -> Result<Pykmip, Error> {
+        let scratch = scratch_dir("hsm-sim-pykmip-")?;
+        let mut pykmip = Pykmip::start_in(scratch.path(), rsa)?;
+        pykmip._scratch = Some(scratch);
+        Ok(pykmip)
+    }
+}
+
+/// The directory, absolute, and in it that of the policies, which PyKMIP wants even when there are none.
+fn prepare(dir: &Path) -> Result<PathBuf, Error> {
+    make_private(dir)?;
+    let dir = dir.canonicalize().map_err(Error::io("resolving", dir))?;
+    // Python's configparser expands '%', and ends a value with the line.
+    if dir.to_str().is_none_or(|path| path.contains(['%', '\n', '\r'])) {
+        return Err(Error::directory(
+            &dir,
+            "cannot stand in PyKMIP's configuration: use a path in UTF-8 without '%'",
+        ));
+    }
+    if dir.join("authority").exists() {
+        return Err(Error::directory(&dir, "holds a PyKMIP already: use another"));
+    }
+    make_private(&dir.join("policies"))?;
+    for (name, text) in [LAUNCHER, CLIENT] {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(Error::io("writing", &path))?;
+    }
+    Ok(dir)
+}
+
+/// Starts the server, and waits until it has answered a request.
+fn run(
+    dir: &Path,
+    port: u16,
+    rsa: bool,
+    authority: &Authority,
+    server: &Credentials,
+    probe: &Probe,
+) -> Result<Process, Error> {
+    let configuration = format!(
+        "[server]\nhostname={}\nport={port}\ncertificate_path={}\nkey_path={}\nca_path={}\nauth_suite=TLS1.2\n\
+         policy_path={}\nenable_tls_client_auth=True\ntls_cipher_suites=\nlogging_level=INFO\ndatabase_path={}\n",
+        Ipv4Addr::LOCALHOST,
+        server.certificate.display(),
+        server.key.display(),
+        authority.certificate().display(),
+        dir.join("policies").display(),
+        dir.join("keys.sqlite").display()
+    );
+    let conf = dir.join("server.conf");
+    fs::write(&conf, configuration).map_err(Error::io("writing", &conf))?;
+    let mut command = script(dir, LAUNCHER.0)?;
+    if rsa {
+        command.arg("--rsa");
+    }
+    command.arg("-f").arg(conf).arg("-l").arg(dir.join(log::FILE));
+    Process::spawn_lasting(command, "pykmip", &dir.join(log::OUTPUT))?
+        .ready_when(PATIENCE, |_| probe.answers(port).is_ok())
+}
+
+/// A script of ours, in the environment that has PyKMIP, with nothing of the user's own settings.
+fn script(dir: &Path, name: &str) -> Result<Command, Error> {
+    let mut command = Command::new(environment::python()?);
+    command.args(["-I", "-W", "ignore"]).arg(dir.join(name)).env("HOME", dir);
+    Ok(command)
+}

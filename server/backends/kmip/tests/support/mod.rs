@@ -1,0 +1,72 @@
+//! A PyKMIP of its own for each test, and the way to it as a configuration would have it.
+
+#![allow(dead_code, reason = "each test target uses its part")]
+
+use std::time::Duration;
+
+use holdfast_custody::{Custodian, KeyKind, Keysmith, Made};
+use holdfast_kmip::{Address, Files, Token};
+use holdfast_wire::KeyUri;
+use hsm_sim::{Credentials, Pykmip};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that is there as long as this is.
+pub(crate) struct Scene {
+    pub(crate) server: Pykmip,
+    pub(crate) token: Token,
+}
+
+impl Scene {
+    /// PyKMIP as it is: RSA private keys do not decrypt.
+    pub(crate) fn new() -> Scene {
+        Scene::of(Pykmip::start().unwrap())
+    }
+
+    /// PyKMIP with one check lifted: they do.
+    pub(crate) fn with_rsa() -> Scene {
+        Scene::of(Pykmip::with_rsa().unwrap())
+    }
+
+    fn of(server: Pykmip) -> Scene {
+        let token = Token::new(vec![address(&server)], files(&server, server.client()), PATIENCE);
+        Scene { server, token }
+    }
+
+    /// A token with other addresses, or another certificate.
+    pub(crate) fn other(&self, addresses: Vec<Address>, client: &Credentials) -> Token {
+        Token::new(addresses, files(&self.server, client), PATIENCE)
+    }
+
+    pub(crate) fn connect(&self) -> Box<dyn Custodian> {
+        self.token.connect().unwrap()
+    }
+
+    pub(crate) fn smith(&self) -> Box<dyn Keysmith> {
+        self.token.keysmith().unwrap()
+    }
+
+    pub(crate) fn make(&self, name: &str, kind: KeyKind) -> Made {
+        self.smith().create(&named(name), kind).unwrap()
+    }
+}
+
+pub(crate) fn address(server: &Pykmip) -> Address {
+    server.address().parse().unwrap()
+}
+
+pub(crate) fn files(server: &Pykmip, client: &Credentials) -> Files {
+    Files {
+        ca: server.authority().certificate().to_owned(),
+        cert: client.certificate.clone(),
+        key: client.key.clone(),
+    }
+}
+
+pub(crate) fn named(name: &str) -> KeyUri {
+    format!("kmip:server=kms-1;name={name}").parse().unwrap()
+}
+
+pub(crate) fn identified(id: &str) -> KeyUri {
+    format!("kmip:server=kms-1;id={id}").parse().unwrap()
+}
