@@ -3,7 +3,7 @@
 //! Tests and the demonstration meet the same programs here that they would meet in production, only
 //! in software: [`SoftHsm`] is SoftHSM2 with keys made by `pkcs11-tool`, [`FaultyModule`] puts the faults of
 //! a bad day before it, [`Swtpm`] is a TPM 2.0, and [`Interposer`] does to that what [`FaultyModule`] does to a token;
-//! [`Pykmip`] is a KMIP server, and [`Authority`] makes certificates for it and for whoever else speaks TLS. Nothing is
+//! [`Pykmip`] is a KMIP server with [`KmipInterposer`] for its bad days, and [`Authority`] makes certificates for it and for whoever else speaks TLS. Nothing is
 //! mocked, and no part of Holdfast knows that a simulator is behind it: it is reached by configuration alone.
 //!
 //! The crate imports nothing of Holdfast's, so that every other crate can use it in its tests. It
@@ -20,6 +20,7 @@ mod firmware;
 mod home;
 mod key_kind;
 mod key_spec;
+mod lines;
 mod port;
 mod process;
 mod program;
@@ -39,7 +40,7 @@ pub use key_kind::KeyKind;
 pub use key_spec::KeySpec;
 pub use process::Process;
 pub use program::command;
-pub use pykmip::{KmipPair, Pykmip, Revocation};
+pub use pykmip::{KmipInterposer, KmipOperation, KmipPair, KmipThen, Pykmip, Revocation};
 pub use recorded::Recorded;
 pub use simulation::Simulation;
 pub use simulator::Simulator;

@@ -1,4 +1,4 @@
-//! Every connection that is open, so that all of them end when the interposer does, whoever waits on them.
+//! Every connection that is open, so that all of them end when an interposer does, whoever waits on them.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::Error;
 
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     state: Mutex<State>,
     closing: Condvar,
 }
@@ -23,14 +23,14 @@ struct State {
 }
 
 /// A connection that will be closed with the others, until this is dropped.
-pub(super) struct Held<'a> {
+pub(crate) struct Held<'a> {
     lines: &'a Lines,
     number: u64,
 }
 
 impl Lines {
     /// An error when all are closed already.
-    pub(super) fn hold(&self, stream: &TcpStream) -> io::Result<Held<'_>> {
+    pub(crate) fn hold(&self, stream: &TcpStream) -> io::Result<Held<'_>> {
         let stream = stream.try_clone()?;
         let mut state = self.lock();
         if state.closed {
@@ -42,14 +42,14 @@ impl Lines {
         Ok(Held { lines: self, number })
     }
 
-    pub(super) fn hold_listener(&self, listener: &TcpListener) -> Result<(), Error> {
+    pub(crate) fn hold_listener(&self, listener: &TcpListener) -> Result<(), Error> {
         let failed = |source| Error::Io { what: "watching a listener".to_owned(), source };
         self.lock().listeners.push(listener.try_clone().map_err(failed)?);
         Ok(())
     }
 
     /// Closes all of them, and whatever would be opened later.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         for stream in state.open.values() {
@@ -62,8 +62,15 @@ impl Lines {
         self.closing.notify_all();
     }
 
+    /// Closes those that are open now, and no other.
+    pub(crate) fn cut(&self) {
+        for stream in self.lock().open.values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Waits that long, or until all are closed.
-    pub(super) fn rest(&self, time: Duration) {
+    pub(crate) fn rest(&self, time: Duration) {
         drop(self.closing.wait_timeout_while(self.lock(), time, |state| !state.closed));
     }
 

@@ -5,9 +5,14 @@
 //! it: a client of another common name does not see it.
 
 mod environment;
+mod interposer;
 mod keys;
 mod log;
+mod message;
+mod operation;
 mod probe;
+mod then;
+mod tls;
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,8 +26,11 @@ use tempfile::TempDir;
 
 use crate::home::{make_private, scratch_dir};
 use crate::{Authority, Credentials, Error, Leaf, Process, Recorded, port};
+pub use interposer::KmipInterposer;
 pub use keys::{KmipPair, Revocation};
+pub use operation::KmipOperation;
 use probe::Probe;
+pub use then::KmipThen;
 
 /// It is there within a second on a machine that has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(60);

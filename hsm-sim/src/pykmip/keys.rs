@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::process::Command;
 
 use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
 
 use super::{Pykmip, script};
 use crate::{Error, program};
@@ -27,6 +29,12 @@ pub enum Revocation {
     KeyCompromise,
     /// It has served its time: it becomes Deactivated.
     CessationOfOperation,
+}
+
+/// What PyKMIP's client shall do, and the file that tells it.
+pub(super) struct Order {
+    client: Command,
+    _file: NamedTempFile,
 }
 
 impl Pykmip {
@@ -112,9 +120,14 @@ impl Pykmip {
     /// The steps of `hsm-sim/pykmip/client.py`, over one connection, and the answer to each: also those that the
     /// server refuses, as `{"failed": {"reason", "message"}}`.
     pub fn ask(&self, steps: &[Value]) -> Result<Vec<Value>, Error> {
+        self.order(self.port, steps)?.carry_out()
+    }
+
+    /// The same by another port, to be carried out later.
+    pub(super) fn order(&self, port: u16, steps: &[Value]) -> Result<Order, Error> {
         let order = json!({
             "host": Ipv4Addr::LOCALHOST.to_string(),
-            "port": self.port,
+            "port": port,
             "cert": self.client.certificate,
             "key": self.client.key,
             "ca": self.authority.certificate(),
@@ -124,9 +137,7 @@ impl Pykmip {
         file.write_all(order.to_string().as_bytes()).map_err(Error::io("writing", file.path()))?;
         let mut client = script(&self.dir, super::CLIENT.0)?;
         client.arg(file.path());
-        let answers = program::run(client, "PyKMIP's client")?;
-        serde_json::from_slice(&answers)
-            .map_err(|error| Error::Unexpected(format!("PyKMIP's client wrote something strange: {error}")))
+        Ok(Order { client, _file: file })
     }
 
     /// One step that must not be refused.
@@ -143,8 +154,16 @@ impl Pykmip {
     }
 
     /// Mode 0600, and gone when it is dropped.
-    fn file(&self) -> Result<tempfile::NamedTempFile, Error> {
-        tempfile::NamedTempFile::new_in(&self.dir).map_err(Error::io("making a file in", &self.dir))
+    fn file(&self) -> Result<NamedTempFile, Error> {
+        NamedTempFile::new_in(&self.dir).map_err(Error::io("making a file in", &self.dir))
+    }
+}
+
+impl Order {
+    pub(super) fn carry_out(self) -> Result<Vec<Value>, Error> {
+        let answers = program::run(self.client, "PyKMIP's client")?;
+        serde_json::from_slice(&answers)
+            .map_err(|error| Error::Unexpected(format!("PyKMIP's client wrote something strange: {error}")))
     }
 }
 

@@ -1,16 +1,14 @@
 //! Whether a KMIP server answers: a whole TLS handshake with our client's certificate, and DiscoverVersions.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use super::tls;
 use crate::{Credentials, Error};
 
 /// A request of KMIP 1.2 with one batch item, Discover Versions (KMIP 1.2, section 4.26), in TTLV (section 9.1):
@@ -31,42 +29,19 @@ const SUCCESS: [u8; 12] = [0x42, 0x00, 0x7f, 5, 0, 0, 0, 4, 0, 0, 0, 0];
 /// The answer names some versions: this is enough, and not what a stranger could make us keep.
 const LONGEST: usize = 4096;
 
-/// A client that asks whether the server is there, and not who it is: tests give it bad certificates.
+/// A client that asks whether the server is there.
 #[derive(Debug)]
 pub(super) struct Probe {
     config: Arc<ClientConfig>,
 }
 
-#[derive(Debug)]
-struct Whoever(Arc<CryptoProvider>);
-
 impl Probe {
     pub(super) fn new(client: &Credentials) -> Result<Probe, Error> {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Error::Unexpected(format!("{}: {error}", client.certificate.display()))
-        };
-        let chain = CertificateDer::pem_file_iter(&client.certificate)
-            .and_then(Iterator::collect)
-            .map_err(|error| unreadable(&error))?;
-        let key = PrivateKeyDer::from_pem_file(&client.key).map_err(|error| unreadable(&error))?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map(|builder| builder.dangerous().with_custom_certificate_verifier(Arc::new(Whoever(provider))))
-            .and_then(|builder| builder.with_client_auth_cert(chain, key))
-            .map_err(|error| unreadable(&error))?;
-        Ok(Probe { config: Arc::new(config) })
+        Ok(Probe { config: tls::client(client)? })
     }
 
     pub(super) fn answers(&self, port: u16) -> io::Result<()> {
-        let within = Duration::from_secs(5);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let tcp = TcpStream::connect_timeout(&address, within)?;
-        tcp.set_read_timeout(Some(within))?;
-        tcp.set_write_timeout(Some(within))?;
-        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-        let tls = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(tls, tcp);
+        let mut stream = self.dial(port, Some(Duration::from_secs(5)))?;
         stream.write_all(&DISCOVER_VERSIONS)?;
         let mut header = [0; 8];
         stream.read_exact(&mut header)?;
@@ -81,41 +56,17 @@ impl Probe {
             Err(io::ErrorKind::InvalidData.into())
         }
     }
-}
-
-impl ServerCertVerifier for Whoever {
-    fn verify_server_cert(
+    /// A connection to the server, which has `within` for each answer.
+    pub(super) fn dial(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        port: u16,
+        within: Option<Duration>,
+    ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        tcp.set_read_timeout(within)?;
+        tcp.set_write_timeout(within)?;
+        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        let tls = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
+        Ok(StreamOwned::new(tls, tcp))
     }
 }

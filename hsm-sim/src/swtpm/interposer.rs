@@ -4,7 +4,6 @@
 //! A real swtpm is always behind it. What its users see is another TCTI of the same kind, `swtpm:host=…,port=…`;
 //! libtss2's opens a connection for each command, so that a fault of one connection is a fault of one command.
 
-mod lines;
 mod message;
 
 use std::io::{self, Write as _};
@@ -15,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::{Swtpm, TRIES};
+use crate::lines::Lines;
 use crate::{Error, Then, TpmCommand, port, program};
-use lines::Lines;
 
 /// A swtpm behind two ports of our own. Dropping it closes them, ends its threads, and kills the swtpm.
 #[derive(Debug)]
