@@ -155,9 +155,10 @@ pub fn explain(error: &CustodyError) -> (Code, Cow<'static, str>) {
             Code::FailedPrecondition,
             "its token refused the PIN, which is not tried again; give holdfastd the right one",
         ),
-        E::TokenLocked(_) => {
-            (Code::FailedPrecondition, "its token has locked itself; unlock it with its own tools")
-        }
+        E::TokenLocked(_) => (
+            Code::FailedPrecondition,
+            "its token has locked itself; unlock it with its own tools, or wait where it recovers by itself: holdfastd's log says when",
+        ),
         E::StateRefused { differ, .. } if !differ.is_empty() => {
             return (Code::FailedPrecondition, differing(differ).into());
         }

@@ -14,7 +14,15 @@ use crate::{Difference, EventLog, PolicyKey, Record, SignedPolicies, SignedPolic
 
 /// What a key is bound to, beside its TPM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bound(Option<(Arc<Policy>, PathBuf)>);
+pub struct Bound(To);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum To {
+    Nothing,
+    /// A handle does not tell its key's policy.
+    Untold,
+    Policy(Arc<Policy>, PathBuf),
+}
 
 /// Whether a key can be used with certain values of the PCRs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +37,23 @@ pub struct Standing {
 pub type Values<'a> = &'a mut dyn FnMut(&PcrSelection) -> Result<PcrValues, String>;
 
 impl Bound {
-    /// Reads the key's file. A persistent key without one is used only if it has no policy.
+    /// Reads the key's file, whose policy must be the one that its public half has. A key that may also be used with
+    /// its (empty) password is bound to nothing, whatever its policy says.
     pub fn of(uri: &KeyUri) -> Result<Bound, Error> {
         let Source { file: Some(path), .. } = Source::of(uri)? else {
-            return Ok(Bound(None));
+            return Ok(Bound(To::Untold));
         };
-        Ok(Bound(Usable::read(&path)?.policy.map(|policy| (policy, path))))
+        let usable = Usable::read(&path)?;
+        let has_password = usable.public()?.object_attributes().user_with_auth();
+        Ok(Bound(match usable.policy {
+            Some(policy) if !has_password => To::Policy(policy, path),
+            _ => To::Nothing,
+        }))
     }
 
     /// Whether it is bound to nothing: it opens whatever the PCRs hold.
     pub fn is_to_nothing(&self) -> bool {
-        self.0.is_none()
+        self.0 == To::Nothing
     }
 
     /// Whether the key opens with the PCRs' values: with those that the policy is about and, if it is for a signer
@@ -51,8 +65,12 @@ impl Bound {
         log: Option<&EventLog>,
     ) -> Standing {
         match &self.0 {
-            None => Standing { open: Some(true), why: Vec::new() },
-            Some((policy, file)) => match policy.as_ref() {
+            To::Nothing => Standing { open: Some(true), why: Vec::new() },
+            To::Untold => Standing {
+                open: None,
+                why: vec!["a handle does not tell its key's policy; holdfastd check --tokens asks the TPM whether it has one".into()],
+            },
+            To::Policy(policy, file) => match policy.as_ref() {
                 Policy::Exact(policy) => exact(policy, file, values, log),
                 Policy::Signed { signer, .. } => signed(signer, values, policies, log),
             },
@@ -63,8 +81,9 @@ impl Bound {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            None => f.write_str("nothing"),
-            Some((policy, _)) => policy.fmt(f),
+            To::Nothing => f.write_str("nothing"),
+            To::Untold => f.write_str("what its file would tell"),
+            To::Policy(policy, _) => policy.fmt(f),
         }
     }
 }

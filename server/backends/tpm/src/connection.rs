@@ -61,13 +61,21 @@ impl Connection {
     fn with_key<T>(
         &mut self,
         uri: &KeyUri,
+        work: impl FnMut(&mut Device, &Loaded) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        self.with_key_at(uri, &Source::of(uri)?, work)
+    }
+
+    fn with_key_at<T>(
+        &mut self,
+        uri: &KeyUri,
+        source: &Source,
         mut work: impl FnMut(&mut Device, &Loaded) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         // Files are read before the turn: nobody waits for a slow disk.
-        let source = Source::of(uri)?;
         let usable = source.file.as_deref().map(Usable::read).transpose()?.map(Arc::new);
         self.turn(|device| {
-            let key = device.key(uri, &source, usable.as_ref())?;
+            let key = device.key(uri, source, usable.as_ref())?;
             work(device, &key)
         })
     }
@@ -99,19 +107,18 @@ impl Connection {
         let log = EventLog::read(Path::new(EventLog::PATH)).ok().flatten();
         Some(record.differences(&now, log.as_ref()))
     }
-}
 
-impl Custodian for Connection {
-    fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
+    /// As the custodian describes it, of the key at a place.
+    pub(crate) fn describe_at(&mut self, uri: &KeyUri, source: &Source) -> Result<KeyInfo, Error> {
         let keeps = self.0.turn().opened().is_some_and(|device| device.keeps());
         let signed = self.0.settings().signed_policies.clone();
-        let info = self.with_key(uri, |device, key| {
+        let info = self.with_key_at(uri, source, |device, key| {
             let (public, operations) = ability::of(&key.public)?;
             let (policy, under) = (key.policy.as_deref(), key.under.as_deref());
             let mut custody = evidence::of(&key.public, policy, under, device.about());
             if let Some(policy) = policy {
-                let state = meet::state(device, policy, &signed)?;
-                custody.evidence.push(("state now".into(), state));
+                let state = meet::state(device, policy, &signed);
+                custody.evidence.push(("state now".into(), state.into()));
             }
             Ok(KeyInfo { public: Some(public), operations, custody })
         });
@@ -120,6 +127,12 @@ impl Custodian for Connection {
             self.rest();
         }
         info
+    }
+}
+
+impl Custodian for Connection {
+    fn describe(&mut self, uri: &KeyUri) -> Result<KeyInfo, Error> {
+        self.describe_at(uri, &Source::of(uri)?)
     }
 
     fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error> {

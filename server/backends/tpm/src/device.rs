@@ -102,7 +102,7 @@ impl Device {
     /// else's by now.
     pub(crate) fn with_empty_password<T>(
         &mut self,
-        key: &Public,
+        (handle, key): (KeyHandle, &Public),
         command: impl FnOnce(&mut Device) -> Result<T, tss_esapi::Error>,
         explain: impl FnOnce(tss_esapi::Error) -> Failure,
     ) -> Result<T, Failure> {
@@ -111,6 +111,9 @@ impl Device {
             let refused = code(error) == Code::Tpm(errors::AUTH_FAIL);
             let failure = explain(error);
             if refused && key.object_attributes().no_da() {
+                return Err(Failure { again: Again::Gone, ..failure });
+            }
+            if refused && self.read_public(handle).is_ok_and(|public| public != *key) {
                 return Err(Failure { again: Again::Gone, ..failure });
             }
             if refused {
@@ -319,7 +322,9 @@ impl Device {
     }
 
     fn close(&mut self, mut handle: ObjectHandle) {
-        self.spent |= self.context.tr_close(&mut handle).is_err();
+        // The crate complains of what it would have flushed; it is closed all the same.
+        let closed = self.context.tr_close(&mut handle).map_err(code);
+        self.spent |= closed.is_err_and(|code| code != Code::Wrapper);
     }
 }
 

@@ -18,13 +18,14 @@ const AUTH_UNAVAILABLE: u32 = 0x12f;
 /// Format one, without the number of the parameter, handle or session that it is about.
 pub(crate) const FORMAT_ONE: std::ops::Range<u32> = 0x080..0x0c0;
 const ATTRIBUTES: u32 = 0x082;
+const HASH: u32 = 0x083;
+const SCHEME: u32 = 0x092;
 pub(crate) const VALUE: u32 = 0x084;
 const TYPE: u32 = 0x08a;
 const HANDLE: u32 = 0x08b;
 pub(crate) const AUTH_FAIL: u32 = 0x08e;
 const SIZE: u32 = 0x095;
 pub(crate) const POLICY_FAIL: u32 = 0x09d;
-const INTEGRITY: u32 = 0x09f;
 const BAD_AUTH: u32 = 0x0a2;
 const TICKET: u32 = 0x0a0;
 const BINDING: u32 = 0x0a5;
@@ -163,6 +164,7 @@ fn explained(code: Code, doing: &str) -> Error {
 pub(crate) fn not_opened(error: TssError, doing: &str) -> Failure {
     match code(error) {
         Code::Tpm(FAILURE | VALUE | SIZE | ECC_POINT | KEY | BINDING) => Error::Rejected.into(),
+        Code::Tpm(HASH | SCHEME) => Error::Unsupported("OAEP with this hash").into(),
         // A point or a number that does not fit the crate's buffers.
         Code::Wrapper => Error::Rejected.into(),
         _ => failed(error, doing),
@@ -172,8 +174,8 @@ pub(crate) fn not_opened(error: TssError, doing: &str) -> Failure {
 /// The error of TPM2_Load: what is in the file.
 pub(crate) fn not_loaded(error: TssError) -> Failure {
     match code(error) {
-        Code::Tpm(INTEGRITY | BINDING | SIZE | VALUE | KEY) => Error::KeyUnfit(
-            "the TPM does not load the key: it is another TPM's, made under another storage key, or damaged; or the TPM was cleared since"
+        Code::Tpm(code) if is_about_what_was_given(code) => Error::KeyUnfit(
+            "the TPM does not load the key: it is another TPM's, made under another storage key, of a kind that this TPM has not, or damaged; or the TPM was cleared since"
                 .into(),
         )
         .into(),
@@ -181,20 +183,24 @@ pub(crate) fn not_loaded(error: TssError) -> Failure {
     }
 }
 
-/// Nothing, if TPM2_Import refuses what it is given: it was sealed to another storage key, or is damaged. Which
-/// of the two shows in no code.
-pub(crate) fn not_imported(error: TssError, doing: &str) -> Result<(), Failure> {
+/// The error of TPM2_Import. Rejected: it was sealed to another storage key, or is damaged; which of the two shows in
+/// no code.
+pub(crate) fn not_imported(error: TssError, doing: &str) -> Failure {
     match code(error) {
-        Code::Tpm(ATTRIBUTES) => Err(Error::KeyUnfit(format!(
+        Code::Tpm(ATTRIBUTES) => Error::KeyUnfit(format!(
             "{doing}: the TPM does not take its attributes: a key that is brought in is neither fixedTPM nor fixedParent"
         ))
-        .into()),
-        Code::Tpm(AUTH_FAIL | BAD_AUTH | HANDLE) => Err(failed(error, doing)),
+        .into(),
         // libtpms says FAILURE of a seed that does not open, as of a ciphertext.
-        Code::Tpm(FAILURE) => Ok(()),
-        Code::Tpm(code) if FORMAT_ONE.contains(&code) => Ok(()),
-        _ => Err(failed(error, doing)),
+        Code::Tpm(FAILURE) => Error::Rejected.into(),
+        Code::Tpm(code) if is_about_what_was_given(code) => Error::Rejected.into(),
+        _ => failed(error, doing),
     }
+}
+
+/// Whether it is about the parameters, and neither about what is in the TPM nor about a password.
+fn is_about_what_was_given(code: u32) -> bool {
+    FORMAT_ONE.contains(&code) && !matches!(code, AUTH_FAIL | BAD_AUTH | HANDLE | TICKET | TYPE)
 }
 
 #[cfg(test)]
@@ -234,13 +240,13 @@ mod tests {
         assert!(matches!(not_loaded(of(0x1df)).error, Error::KeyUnfit(_)));
         assert!(matches!(not_loaded(of(0x902)).error, Error::Unavailable(_)));
         for number in [0x3df, 0x4d5, 0x4e7, 0x2e1, 0x101] {
-            assert_eq!(not_imported(of(number), "x"), Ok(()), "{number:#x}");
+            assert_eq!(not_imported(of(number), "x").error, Error::Rejected, "{number:#x}");
         }
         assert!(
-            matches!(not_imported(of(0x2c2), "x"), Err(Failure { error: Error::KeyUnfit(why), .. }) if why.contains("fixedTPM"))
+            matches!(not_imported(of(0x2c2), "x"), Failure { error: Error::KeyUnfit(why), .. } if why.contains("fixedTPM"))
         );
-        assert!(matches!(not_imported(of(0x98e), "x"), Err(Failure { error: Error::KeyUnfit(_), .. })));
-        assert!(matches!(not_imported(of(0x902), "x"), Err(Failure { error: Error::Unavailable(_), .. })));
+        assert!(matches!(not_imported(of(0x98e), "x").error, Error::KeyUnfit(_)));
+        assert!(matches!(not_imported(of(0x902), "x").error, Error::Unavailable(_)));
     }
 
     #[test]

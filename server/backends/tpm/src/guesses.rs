@@ -34,17 +34,20 @@ impl Guesses {
     pub(crate) fn check(&self, key: &Public) -> Result<(), Error> {
         let Some(name) = guarded(key) else { return Ok(()) };
         let mut refused = self.refused();
-        let is_refused = match refused.get(&name) {
-            Some(known) => *known,
-            None => {
-                let latched = match self.latch(name) {
-                    Some(latch) => latch.is_latched(&empty()).map_err(|error| unreadable(&error))?,
-                    None => false,
-                };
-                refused.insert(name, latched);
-                latched
+        let latch = self.latch(name);
+        let is_refused = match (refused.get(&name), &latch) {
+            (Some(false), _) => false,
+            // An operator who removes the file wants it tried again.
+            (Some(true), Some(latch)) if latch.file().exists() => true,
+            (Some(true), None) => true,
+            (_, None) => false,
+            (_, Some(latch)) => {
+                // What could not be remembered must not be tried.
+                latch.check_writable().map_err(|error| unreadable(&error))?;
+                latch.is_latched(&empty()).map_err(|error| unreadable(&error))?
             }
         };
+        refused.insert(name, is_refused);
         if is_refused { Err(self.not_again(name)) } else { Ok(()) }
     }
 
@@ -60,7 +63,7 @@ impl Guesses {
 
     fn not_again(&self, name: Name) -> Error {
         let file = self.latch(name).map_or(String::new(), |latch| {
-            format!("; when it has none any more, remove {} and reload", latch.file().display())
+            format!("; when it has none any more, remove {}", latch.file().display())
         });
         Error::KeyUnfit(format!(
             "the TPM has refused the key without its password, which holdfastd does not have; it is not tried again, because wrong passwords lock the TPM: use a key without a password{file}"

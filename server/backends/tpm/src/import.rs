@@ -101,14 +101,23 @@ impl Parts<'_> {
     fn import(&self, device: &mut Device, parent: KeyHandle) -> Result<Option<Vec<u8>>, Failure> {
         let session = device.hmac_session()?;
         let (public, duplicate, secret) = (self.public.clone(), self.duplicate.clone(), self.secret.clone());
-        let imported = device.context().execute_with_session(Some(session), |context| {
-            context.import(parent.into(), None, public, duplicate, secret, SymmetricDefinitionObject::Null)
-        });
+        let under = device.read_public(parent)?;
+        let imported = device.with_empty_password(
+            (parent, &under),
+            |device| {
+                device.context().execute_with_session(Some(session), |context| {
+                    let none = SymmetricDefinitionObject::Null;
+                    context.import(parent.into(), None, public, duplicate, secret, none)
+                })
+            },
+            |error| errors::not_imported(error, IMPORTING),
+        );
         match imported {
             Ok(private) => sized(&[private.value()])
                 .map(Some)
                 .ok_or_else(|| Error::Internal("a private half without end".into()).into()),
-            Err(error) => errors::not_imported(error, IMPORTING).map(|()| None),
+            Err(Failure { error: Error::Rejected, .. }) => Ok(None),
+            Err(failure) => Err(failure),
         }
     }
 

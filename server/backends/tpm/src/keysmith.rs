@@ -121,16 +121,17 @@ impl Smith {
     }
 
     fn see(&mut self, uri: &KeyUri, path: &Path, handle: Option<u32>) -> Result<Made, Error> {
+        let by_file = Source { file: Some(path.to_owned()), handle: None };
+        let info = self.0.describe_at(uri, &by_file)?;
+        Requirement::default().check(&info.custody)?;
+        // Last: what is persistent stays in the TPM.
         if let Some(handle) = handle {
-            let source = Source { file: Some(path.to_owned()), handle: None };
             let usable = Arc::new(Usable::read(path)?);
             self.0.turn(|device| {
-                let key = device.key(uri, &source, Some(&usable))?;
+                let key = device.key(uri, &by_file, Some(&usable))?;
                 persist(device, key.handle, handle)
             })?;
         }
-        let info = self.0.describe(uri)?;
-        Requirement::default().check(&info.custody)?;
         Ok(Made { uri: uri.clone(), info })
     }
 }
@@ -192,7 +193,7 @@ fn new_key(device: &mut Device, kind: KeyKind, policy: Option<Policy>) -> Result
     let parent_key = device.parent(parent)?;
     let under = device.read_public(parent_key)?;
     let made = device.with_empty_password(
-        &under,
+        (parent_key, &under),
         |device| {
             device.context().execute_with_session(Some(session), |context| {
                 context.create(parent_key, template, None, None, None, None)

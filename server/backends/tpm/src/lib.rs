@@ -12,8 +12,8 @@
 //!
 //! A key is a file that only its own TPM can load ([`mod@file`]: TSS2 PRIVATE KEY, as tpm2-openssl has it), or a
 //! persistent handle. A TPM holds three keys and three sessions at a time, for all programs together, so that
-//! nothing is left in it between two requests: keys wait outside as saved contexts, which only this TPM can
-//! read and only until it is reset.
+//! no more than two keys and two sessions stay in it between two requests, and those not for long; other keys
+//! wait outside as saved contexts, which only this TPM can read and only until it is reset.
 //!
 //! Every use of a key is one command in a session that is salted to the storage key, and encrypted both ways:
 //! who listens on the bus between processor and TPM sees no plaintext.

@@ -20,7 +20,7 @@ use tss_esapi::tss2_esys::TPMT_TK_VERIFIED;
 use crate::PolicyKey;
 use crate::ability::padded;
 use crate::device::Device;
-use crate::errors::{self, Code, Failure, code, failed};
+use crate::errors::{self, Again, Code, Failure, code, failed};
 use crate::pcrs;
 use crate::policy::{PcrPolicy, Policy, UseCommand};
 use crate::signatures::{SignedPolicies, SignedPolicy};
@@ -44,9 +44,11 @@ pub(crate) fn meet(
         }),
         Policy::Signed { signer: key, command } => {
             let (approved, state) = approved(device, key, signed)?;
-            // Between the reading and this a PCR may have changed: the TPM has the last word.
-            policy_pcr(device, session, &state)?
-                .ok_or_else(|| Error::Unavailable("PCRs change all the time; try again".into()))?;
+            // Between the reading and this a PCR may have changed: the TPM has the last word, and is asked again.
+            policy_pcr(device, session, &state)?.ok_or_else(|| Failure {
+                error: Error::Unavailable("PCRs change all the time; try again".into()),
+                again: Again::Later,
+            })?;
             let digest = digest(&approved.policy)?;
             let name = Name::try_from(key.name().to_vec()).map_err(|error| failed(error, APPROVING))?;
             let ticket = ticket(device, key, &approved)?;
@@ -73,25 +75,20 @@ fn code_of(command: UseCommand) -> CommandCode {
 }
 
 /// Whether the policy would be met now, for people: "as the key is bound to", or that it is not.
-pub(crate) fn state(
-    device: &mut Device,
-    policy: &Policy,
-    signed: &SignedPolicies,
-) -> Result<String, Failure> {
+pub(crate) fn state(device: &mut Device, policy: &Policy, signed: &SignedPolicies) -> &'static str {
     let met = match policy {
-        Policy::Exact(policy) => policy.is_met_by(&pcrs::current(device, policy.pcrs())?),
+        Policy::Exact(policy) => pcrs::current(device, policy.pcrs()).map(|values| policy.is_met_by(&values)),
         Policy::Signed { signer, .. } => match approved(device, signer, signed) {
-            Ok(_) => true,
-            Err(Failure { error: Error::StateRefused { .. }, .. }) => false,
-            Err(failure) => return Err(failure),
+            Ok(_) => Ok(true),
+            Err(Failure { error: Error::StateRefused { .. }, .. }) => Ok(false),
+            Err(failure) => Err(failure),
         },
     };
-    Ok(if met {
-        "as the key is bound to"
-    } else {
-        "NOT as the key is bound to: it does not open (holdfastd pcr show)"
+    match met {
+        Ok(true) => "as the key is bound to",
+        Ok(false) => "NOT as the key is bound to: it does not open (holdfastd pcr show)",
+        Err(_) => "not known: the PCRs cannot be read",
     }
-    .into())
 }
 
 /// Refuses a signer whose signatures the TPM does not verify: a key that is bound to him would never open.
@@ -129,13 +126,24 @@ fn approved(
     key: &PolicyKey,
     signed: &SignedPolicies,
 ) -> Result<(SignedPolicy, PcrPolicy), Failure> {
-    let (policies, faults) = signed.read_for(key);
+    let (policies, mut faults) = signed.read_for(key);
     let mut states: Vec<(PcrSelection, PcrValues, PcrPolicy)> = Vec::new();
+    let mut unknown: Vec<&PcrSelection> = Vec::new();
     for policy in &policies {
-        if !states.iter().any(|(pcrs, ..)| *pcrs == policy.pcrs) {
-            let values = pcrs::current(device, &policy.pcrs)?;
-            let state = PcrPolicy::new(&values);
-            states.push((policy.pcrs.clone(), values, state));
+        if states.iter().any(|(pcrs, ..)| *pcrs == policy.pcrs) || unknown.contains(&&policy.pcrs) {
+            continue;
+        }
+        match pcrs::current(device, &policy.pcrs) {
+            Ok(values) => {
+                let state = PcrPolicy::new(&values);
+                states.push((policy.pcrs.clone(), values, state));
+            }
+            // Signed for machines whose TPMs have that bank: others' policies are no concern of this one.
+            Err(Failure { error: Error::KeyUnfit(why), .. }) => {
+                unknown.push(&policy.pcrs);
+                faults.push(why);
+            }
+            Err(failure) => return Err(failure),
         }
     }
     let of = |policy: &SignedPolicy| states.iter().find(|(pcrs, ..)| *pcrs == policy.pcrs);

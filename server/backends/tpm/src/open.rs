@@ -95,7 +95,11 @@ fn authorized<T>(
     let Some(policy) = &key.policy else {
         let session = device.hmac_session()?;
         let explain = |error| errors::not_opened(error, doing);
-        return device.with_empty_password(&key.public, |device| command(device, session), explain);
+        return device.with_empty_password(
+            (key.handle, &key.public),
+            |device| command(device, session),
+            explain,
+        );
     };
     let mut races = 0;
     loop {

@@ -1,5 +1,6 @@
-//! The policies of keys: TPM2_PolicyPCR alone (TPM 2.0 Library Part 3, section 23.7), or TPM2_PolicyAuthorize alone
-//! (section 23.16), with which a signer approves of PCR policies later.
+//! The policies of keys: TPM2_PolicyPCR alone (TPM 2.0 Library Part 3, section 23.7), or TPM2_PolicyAuthorize
+//! (section 23.16), with which a signer approves of PCR policies later, alone or with the one command that the key is
+//! for (TPM2_PolicyCommandCode, section 23.11).
 //!
 //! In a key file a PolicyPCR's parameters stand as they are hashed into the policy: the TPML_PCR_SELECTION,
 //! then the SHA-256 over the PCRs' values, without a length.

@@ -28,7 +28,7 @@ fn signer(name: &str) -> Binding {
 }
 
 /// A signed policy as anybody can make one: the digest of TPM2_PolicyPCR (TPM 2.0 Library Part 3, section 23.7)
-/// over PCRs of the SHA-256 bank below 24, signed by OpenSSL, in a file of systemd's form.
+/// over PCRs below 24, signed by OpenSSL, in a file of systemd's form.
 fn sign(key: &str, values: &PcrValues, to: &Path) {
     let Binding::Signed(public) = signer(key) else { panic!() };
     let mut select = [0u8; 3];
@@ -40,7 +40,7 @@ fn sign(key: &str, values: &PcrValues, to: &Path) {
     let policy_pcr = [
         &[0; 32][..],
         &0x17f_u32.to_be_bytes(),
-        &[0, 0, 0, 1, 0, 0x0b, 3],
+        &[0, 0, 0, 1, 0, if values.bank() == PcrBank::Sha256 { 0x0b } else { 0x0c }, 3],
         &select,
         digest(&SHA256, &content).as_ref(),
     ]
@@ -52,7 +52,8 @@ fn sign(key: &str, values: &PcrValues, to: &Path) {
     openssl.args(["dgst", "-sha256", "-sign"]).arg(vectors().join(format!("{key}.pem")));
     openssl.arg(dir.path().join("pol"));
     let entry = format!(
-        r#"{{"sha256":[{{"pcrs":{:?},"pkfp":"{}","pol":"{}","sig":"{}"}}]}}"#,
+        r#"{{"{}":[{{"pcrs":{:?},"pkfp":"{}","pol":"{}","sig":"{}"}}]}}"#,
+        values.bank().name(),
         values.iter().map(|(pcr, _)| pcr).collect::<Vec<_>>(),
         hex(&PolicyKey::new(public).unwrap().fingerprint()),
         hex(pol.as_ref()),
@@ -179,6 +180,25 @@ fn a_signature_of_another_signer_or_a_damaged_one_is_none() {
     fs::write(&file, &own[..own.len() / 2]).unwrap();
     refused("a.json");
     fs::write(&file, own).unwrap();
+    assert_eq!(open(&mut *token, &scene.uri("images"), &sealed), Ok(plain));
+}
+
+#[test]
+fn a_policy_for_a_bank_that_this_tpm_has_not_keeps_nobody_out() {
+    let (mut scene, signatures) = (Scene::new(), Signatures::new());
+    // Made with one bank of PCRs.
+    scene.swtpm = hsm_sim::Swtpm::start_with_certificates().unwrap();
+    scene.token = Token::new(scene.swtpm.tcti().parse().unwrap());
+    let public = bind_to(&scene, "images", RSA, &signer("rsa2048"));
+    let (sealed, plain) = sealed_to(&scene, &public);
+    let mut token = signatures.token(&scene).connect().unwrap();
+    let sha384 = PcrValues::new(PcrBank::Sha384, [(11, vec![0; 48])].into()).unwrap();
+    sign("rsa2048", &sha384, &signatures.file("a.json"));
+    let Err(Error::StateRefused { why, .. }) = open(&mut *token, &scene.uri("images"), &sealed) else {
+        panic!()
+    };
+    assert!(why.contains("the TPM has no PCRs sha384:11"), "{why}");
+    sign("rsa2048", &values(&[(11, vec![0; 32])]), &signatures.file("b.json"));
     assert_eq!(open(&mut *token, &scene.uri("images"), &sealed), Ok(plain));
 }
 

@@ -1,12 +1,16 @@
 use std::fs;
 
-use holdfast_wire::PublicKey;
+use holdfast_custody::KeyKind;
+use holdfast_wire::{Curve, PublicKey};
 use tempfile::TempDir;
+use tss_esapi::structures::{Public, PublicBuffer};
+use tss_esapi::traits::Marshall;
 
 use super::*;
 use crate::POLICY_AUTHORIZE;
 use crate::file::{KeyFile, PolicyCommand};
 use crate::signatures::merge;
+use crate::template;
 
 const OF_TPM2_OPENSSL: &[u8] = include_bytes!("../file/tpm2-openssl-p256.tss");
 
@@ -22,10 +26,17 @@ impl Scene {
         Scene { dir, policies }
     }
 
-    /// A key file with these policy commands.
+    /// A key file with these policy commands, and a public half that has their policy.
     fn key(&self, policy: Vec<PolicyCommand>) -> Result<Bound, Error> {
+        let digest = Policy::read(&policy)?.map(|policy| policy.digest().to_vec().try_into().unwrap());
+        let public = template::new_key(KeyKind::Ec(Curve::P256), digest).unwrap();
+        self.key_with(policy, public)
+    }
+
+    fn key_with(&self, policy: Vec<PolicyCommand>, public: Public) -> Result<Bound, Error> {
         let path = self.dir.path().join("a.tss");
-        let file = KeyFile { policy, ..KeyFile::from_pem(OF_TPM2_OPENSSL).unwrap() };
+        let public = PublicBuffer::try_from(public).unwrap().marshall().unwrap();
+        let file = KeyFile { policy, public, ..KeyFile::from_pem(OF_TPM2_OPENSSL).unwrap() };
         fs::write(&path, file.to_pem().unwrap()).unwrap();
         Bound::of(&format!("tpm:file={}", path.display()).parse().unwrap())
     }
@@ -56,7 +67,17 @@ fn a_key_without_a_policy_always_opens() {
     let bound = scene.key(Vec::new()).unwrap();
     assert_eq!((bound.to_string().as_str(), bound.is_to_nothing()), ("nothing", true));
     assert_eq!(scene.standing(&bound, &values(0, 0)), standing(Some(true), &[]));
-    assert!(Bound::of(&"tpm:handle=0x81010002".parse().unwrap()).unwrap().is_to_nothing());
+    // A handle alone does not tell.
+    let untold = Bound::of(&"tpm:handle=0x81010002".parse().unwrap()).unwrap();
+    assert!(!untold.is_to_nothing() && scene.standing(&untold, &values(0, 0)).open.is_none());
+}
+
+#[test]
+fn a_policy_that_the_key_itself_has_not_is_not_believed() {
+    let scene = Scene::new();
+    let policy = vec![PcrPolicy::new(&values(1, 2)).command()];
+    let free = template::new_key(KeyKind::Ec(Curve::P256), None).unwrap();
+    assert!(matches!(scene.key_with(policy, free), Err(Error::KeyUnfit(_))));
 }
 
 #[test]

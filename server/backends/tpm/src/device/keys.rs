@@ -133,7 +133,7 @@ impl Device {
         let parent = self.parent(usable.file.parent)?;
         let under = Arc::new(self.read_public(parent)?);
         let loaded = self.with_empty_password(
-            &under,
+            (parent, &under),
             |device| {
                 let load = |context: &mut Context| context.load(parent, private, (*public).clone());
                 device.context.execute_with_session(Some(session), load)
@@ -179,10 +179,20 @@ impl Device {
         Ok(Loaded { handle: key, public: Arc::new(public), policy, under: None })
     }
 
-    /// The public half of what is in the TPM.
+    /// The public half of what is in the TPM. With a pinned storage key it comes in a session that is salted to that,
+    /// so that nobody between can put another in its place: images are encrypted to it.
     pub(crate) fn read_public(&mut self, key: KeyHandle) -> Result<Public, Failure> {
-        let (public, _, _) =
-            self.context.read_public(key).map_err(|error| failed(error, "reading a public half"))?;
+        const DOING: &str = "reading a public half";
+        let read = if self.pinned.is_some() {
+            let session = self.hmac_session()?;
+            self.encrypt_answers_alone(session, true)?;
+            let read = self.context.execute_with_session(Some(session), |context| context.read_public(key));
+            self.encrypt_answers_alone(session, false)?;
+            read
+        } else {
+            self.context.read_public(key)
+        };
+        let (public, _, _) = read.map_err(|error| failed(error, DOING))?;
         Ok(public)
     }
 }

@@ -77,15 +77,22 @@ impl Device {
         let session = session
             .map_err(|error| failed(error, DOING))?
             .ok_or_else(|| Error::Internal("the TPM started no session".into()))?;
-        let (attributes, mask) = SessionAttributesBuilder::new()
-            .with_continue_session(true)
-            .with_decrypt(true)
-            .with_encrypt(true)
-            .build();
-        if let Err(error) = self.context.tr_sess_set_attributes(session, attributes, mask) {
+        if let Err(failure) = self.encrypt_answers_alone(session, false) {
             self.loaded(SessionHandle::from(session).into());
-            return Err(failed(error, DOING));
+            return Err(failure);
         }
         Ok(session)
+    }
+
+    /// For a command that has no parameter to be encrypted; the others want both ways.
+    pub(super) fn encrypt_answers_alone(&mut self, session: AuthSession, alone: bool) -> Result<(), Failure> {
+        let (attributes, mask) = SessionAttributesBuilder::new()
+            .with_continue_session(true)
+            .with_decrypt(!alone)
+            .with_encrypt(true)
+            .build();
+        self.context
+            .tr_sess_set_attributes(session, attributes, mask)
+            .map_err(|error| failed(error, "starting a session"))
     }
 }

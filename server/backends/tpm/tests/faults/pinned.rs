@@ -1,8 +1,9 @@
 //! A token that knows its TPM by the Name of its storage key.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use holdfast_custody::Error;
 use holdfast_tpm::Token;
-use hsm_sim::Swtpm;
+use hsm_sim::{Swtpm, Then, TpmCommand};
 
 use crate::scene::{EC, Scene};
 
@@ -67,4 +68,42 @@ fn a_tpm_that_was_cleared_is_another_one() {
     let unpinned = Token::new(scene.bus.tcti().parse().unwrap());
     let refused = letter.open(&mut *unpinned.connect().unwrap());
     assert!(matches!(refused, Err(Error::KeyUnfit(_))), "{refused:?}");
+}
+
+/// A public half that somebody on the bus puts into the place of a persistent key's would be what images are
+/// encrypted to.
+#[test]
+fn no_public_half_of_somebody_on_the_bus_is_taken_for_a_keys() {
+    let (scene, _) = pinned();
+    scene.bus.swtpm().persist("0x81010003", &["-G", "rsa2048"]).unwrap();
+    let uri = "tpm:handle=0x81010003".parse().unwrap();
+    let own = scene.token.connect().unwrap().describe(&uri).unwrap().public;
+    scene.bus.on(TpmCommand::READ_PUBLIC, usize::MAX, Then::change(forge));
+    // Without the pin it is.
+    let unpinned = Token::new(scene.bus.tcti().parse().unwrap());
+    let forged = unpinned.connect().unwrap().describe(&uri).unwrap().public;
+    assert!(forged.is_some() && forged != own);
+    let refused = scene.token.connect().and_then(|mut token| token.describe(&uri));
+    assert!(!matches!(&refused, Ok(info) if info.public != own), "{refused:?}");
+    assert!(refused.is_err(), "{refused:?}");
+    scene.bus.behave();
+    assert_eq!(scene.token.connect().unwrap().describe(&uri).unwrap().public, own);
+}
+
+/// Another RSA modulus in an answer of TPM2_ReadPublic (TPM 2.0 Library Part 3, section 12.4), with the Name that goes with
+/// it. Storage keys stay as they are.
+fn forge(answer: &mut Vec<u8>) {
+    const RSA: [u8; 2] = [0, 1];
+    let sessions = usize::from(answer[1] == 2) * 4;
+    let at = 10 + sessions;
+    let len = usize::from(u16::from_be_bytes([answer[at], answer[at + 1]]));
+    let area = at + 2..at + 2 + len;
+    if sessions > 0 {
+        // Encrypted, and covered by the session's HMAC.
+        answer[area.end - 1] ^= 1;
+    } else if answer[area.start..area.start + 2] == RSA {
+        answer[area.end - 1] ^= 2;
+        let name = digest(&SHA256, &answer[area.clone()]);
+        answer[area.end + 4..area.end + 36].copy_from_slice(name.as_ref());
+    }
 }
