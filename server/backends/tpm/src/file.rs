@@ -90,12 +90,6 @@ pub struct AuthPolicy {
     pub policy: Vec<PolicyCommand>,
 }
 
-/// Whether a file's text says that it is of a key for a TPM, in either form, good or damaged.
-pub fn is_key_file(text: &[u8]) -> bool {
-    let begin = format!("-----BEGIN {LABEL}-----");
-    text.windows(begin.len()).any(|window| window == begin.as_bytes())
-}
-
 impl KeyFile {
     /// TPM_RH_OWNER: the key's parent is the primary key of the owner hierarchy, made anew when needed.
     pub const OWNER: u32 = 0x4000_0001;

@@ -22,6 +22,7 @@ use crate::errors::{Again, Failure, failed};
 use crate::file::{ImportableFile, KeyFile};
 use crate::policy::{PcrPolicy, Policy};
 use crate::source::{Source, Usable};
+use crate::structures::sized;
 use crate::{EventLog, PolicyKey, Record, import, meet, pcrs, template};
 
 /// Below are storage keys, and above what is the platform's (TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1).
@@ -204,16 +205,15 @@ fn new_key(device: &mut Device, kind: KeyKind, policy: Option<Policy>) -> Result
     let public = PublicBuffer::try_from(made.out_public)
         .and_then(|public| public.marshall())
         .map_err(|error| failed(error, MAKING))?;
-    let private = made.out_private.value();
-    let len =
-        u16::try_from(private.len()).map_err(|_| Error::Internal("a private half without end".into()))?;
+    let private = sized(&[made.out_private.value()])
+        .ok_or_else(|| Error::Internal("a private half without end".into()))?;
     Ok(KeyFile {
         empty_auth: true,
         policy: policy.iter().flat_map(Policy::commands).collect(),
         auth_policy: Vec::new(),
         parent,
         public,
-        private: [&len.to_be_bytes()[..], private].concat(),
+        private,
     })
 }
 

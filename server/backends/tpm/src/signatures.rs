@@ -25,7 +25,7 @@ pub use json::{merge, parse};
 const MAX_LEN: usize = 1024 * 1024;
 /// Files of one directory.
 const MAX_FILES: usize = 256;
-/// Policies of all files together.
+/// Genuine policies of one signer, in all files together.
 const MAX_POLICIES: usize = 4096;
 
 /// One state of the machine that a signer has approved.

@@ -78,7 +78,7 @@ fn no_public_half_of_somebody_on_the_bus_is_taken_for_a_keys() {
     scene.bus.swtpm().persist("0x81010003", &["-G", "rsa2048"]).unwrap();
     let uri = "tpm:handle=0x81010003".parse().unwrap();
     let own = scene.token.connect().unwrap().describe(&uri).unwrap().public;
-    scene.bus.on(TpmCommand::READ_PUBLIC, usize::MAX, Then::change(forge));
+    scene.bus.on(TpmCommand::READ_PUBLIC, usize::MAX, Then::change(|answer| forge(answer)));
     // Without the pin it is.
     let unpinned = Token::new(scene.bus.tcti().parse().unwrap());
     let forged = unpinned.connect().unwrap().describe(&uri).unwrap().public;
@@ -92,7 +92,7 @@ fn no_public_half_of_somebody_on_the_bus_is_taken_for_a_keys() {
 
 /// Another RSA modulus in an answer of TPM2_ReadPublic (TPM 2.0 Library Part 3, section 12.4), with the Name that goes with
 /// it. Storage keys stay as they are.
-fn forge(answer: &mut Vec<u8>) {
+fn forge(answer: &mut [u8]) {
     const RSA: [u8; 2] = [0, 1];
     let sessions = usize::from(answer[1] == 2) * 4;
     let at = 10 + sessions;
