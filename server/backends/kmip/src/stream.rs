@@ -48,7 +48,9 @@ impl Stream {
         let mut client = ClientConnection::new(config, address.server_name())
             .map_err(|error| Error::Unavailable(format!("TLS cannot begin: {error}")))?;
         while client.is_handshaking() {
-            client.complete_io(&mut timed).map_err(|error| on_the_way("the TLS handshake", &error))?;
+            if let Err(error) = client.complete_io(&mut timed) {
+                return Err(on_the_way("the TLS handshake", &explained(&mut client, &mut timed, error)));
+            }
         }
         Ok(Stream {
             tls: StreamOwned::new(client, timed),
@@ -64,10 +66,10 @@ impl Stream {
             return Err(Error::Unavailable("the connection has failed before".into()));
         }
         self.tls.sock.until = Instant::now() + self.patience;
-        self.tls
-            .write_all(request.expose())
-            .and_then(|()| self.tls.flush())
-            .map_err(|error| on_the_way("sending", &error))?;
+        if let Err(error) = self.tls.write_all(request.expose()).and_then(|()| self.tls.flush()) {
+            let StreamOwned { conn, sock } = &mut self.tls;
+            return Err(on_the_way("sending", &explained(conn, sock, error)));
+        }
         let answer = self.receive();
         self.buffer.expose_mut().zeroize();
         self.spent = answer.is_err();
@@ -99,6 +101,18 @@ fn announced(buffer: &[u8]) -> Result<usize, Malformed> {
         .checked_add(HEADER_LEN)
         .filter(|len| *len <= ttlv::MAX_LEN)
         .ok_or_else(|| Malformed::new(format!("more than the {} bytes that were asked for", ttlv::MAX_LEN)))
+}
+
+/// A server that refuses a client's certificate says why and closes the connection, perhaps while there is more to
+/// send: what it said is read then, instead of telling that the pipe is broken.
+fn explained(tls: &mut ClientConnection, timed: &mut Timed, error: io::Error) -> io::Error {
+    if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
+        return error;
+    }
+    match tls.read_tls(timed).map(|_| tls.process_new_packets()) {
+        Ok(Err(alert)) => io::Error::other(alert),
+        _ => error,
+    }
 }
 
 fn on_the_way(doing: &str, error: &io::Error) -> Error {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_custody::{Custodian, KeyKind, Keysmith, Made};
 use holdfast_kmip::{Address, Files, Token};
 use holdfast_wire::KeyUri;
-use hsm_sim::{Credentials, Pykmip};
+use hsm_sim::{Credentials, KmipInterposer, Pykmip};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -31,6 +31,14 @@ impl Scene {
     fn of(server: Pykmip) -> Scene {
         let token = Token::new(vec![address(&server)], files(&server, server.client()), PATIENCE);
         Scene { server, token }
+    }
+
+    /// With somebody on the way to the server who can spoil what is said; and the way over there.
+    pub(crate) fn interposed(self, patience: Duration) -> (KmipInterposer, Token) {
+        let files = files(&self.server, self.server.client());
+        let interposer = KmipInterposer::before(self.server).unwrap();
+        let address = interposer.address().parse().unwrap();
+        (interposer, Token::new(vec![address], files, patience))
     }
 
     /// A token with other addresses, or another certificate.
