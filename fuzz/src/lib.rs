@@ -13,11 +13,13 @@
 
 mod images;
 mod keys;
+mod kmip;
 mod messages;
 mod tpm;
 
 pub use images::image;
 pub use keys::{key_uri, public_key};
+pub use kmip::kmip_answer;
 pub use messages::{configuration, keyprovider_message, packet};
 pub use tpm::{event_log, signed_policies, tpm_key_file};
 
@@ -25,12 +27,13 @@ pub use tpm::{event_log, signed_policies, tpm_key_file};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("configuration", configuration),
     ("event_log", event_log),
     ("image", image),
     ("key_uri", key_uri),
     ("keyprovider_message", keyprovider_message),
+    ("kmip_answer", kmip_answer),
     ("packet", packet),
     ("public_key", public_key),
     ("signed_policies", signed_policies),

@@ -51,6 +51,11 @@ fn messages_of_callers_are_read_or_refused() {
 }
 
 #[test]
+fn answers_of_kmip_servers_are_read_or_refused() {
+    replay("kmip_answer");
+}
+
+#[test]
 fn packets_of_strangers_are_read_or_refused() {
     replay("packet");
 }

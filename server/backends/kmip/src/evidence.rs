@@ -9,8 +9,8 @@ use crate::attributes::Attributes;
 use crate::client::Client;
 use crate::protocol::attribute;
 
-/// What is told of every key, in this order, also where the server tells it not.
-const ALWAYS: [&str; 8] = [
+/// What is told of every key, in this order; the first ones also where the server does not tell them.
+pub(crate) const NAMES: [&str; 20] = [
     attribute::STATE,
     attribute::SENSITIVE,
     attribute::ALWAYS_SENSITIVE,
@@ -19,9 +19,6 @@ const ALWAYS: [&str; 8] = [
     attribute::USAGE_MASK,
     attribute::ALGORITHM,
     attribute::LENGTH,
-];
-/// And then where the server tells it.
-const IF_TOLD: [&str; 12] = [
     "Object Type",
     "Name",
     "Initial Date",
@@ -36,15 +33,16 @@ const IF_TOLD: [&str; 12] = [
     "Key Value Present",
 ];
 
+/// How many of them are told in any case.
+const ALWAYS: usize = 8;
 const UNTOLD: &str = "not told";
 
 /// Everything the server says of the key with these attributes, and of itself.
 pub(crate) fn of(id: &str, attributes: &Attributes, client: &Client) -> Custody {
-    let always = ALWAYS.iter().map(|name| {
-        let told = attributes.told(name).unwrap_or_else(|| UNTOLD.to_owned());
-        ((*name).to_owned(), told)
+    let told = NAMES.iter().enumerate().filter_map(|(index, name)| {
+        let untold = (index < ALWAYS).then(|| UNTOLD.to_owned());
+        Some(((*name).to_owned(), attributes.told(name).or(untold)?))
     });
-    let if_told = IF_TOLD.iter().filter_map(|name| Some(((*name).to_owned(), attributes.told(name)?)));
     let server = [
         ("Unique Identifier", crate::message::line(id)),
         ("server", client.vendor.clone()),
@@ -57,6 +55,6 @@ pub(crate) fn of(id: &str, attributes: &Attributes, client: &Client) -> Custody 
         extractable: attributes.flag(attribute::EXTRACTABLE),
         never_extractable: attributes.flag(attribute::NEVER_EXTRACTABLE),
         local: None,
-        evidence: always.chain(if_told).chain(server).collect(),
+        evidence: told.chain(server).collect(),
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! A [`Token`] also makes keys, for an operator: [`Token::keysmith`].
 //!
-//! [`ttlv`] is public for the fuzzer alone. What a server answers becomes an error in `errors` alone.
+//! [`ttlv`] and [`read_response`] are public for the fuzzer alone. What a server answers becomes an error in `errors` alone.
 
 pub mod ttlv;
 
@@ -34,6 +34,7 @@ mod message;
 mod object;
 mod protocol;
 mod public;
+mod reading;
 mod rsa;
 mod stream;
 mod tls;
@@ -41,5 +42,6 @@ mod token;
 
 pub use address::Address;
 pub use object::check_uri;
+pub use reading::read_response;
 pub use tls::Files;
 pub use token::Token;

@@ -51,7 +51,7 @@ fn by_name(client: &mut Client, private: &Attributes) -> Result<String, Error> {
 }
 
 /// The key in the answer to Get: as PKCS#1, as a SubjectPublicKeyInfo, or as two numbers (section 2.1.7).
-fn read(answer: &Item) -> Result<PublicKey, Error> {
+pub(crate) fn read(answer: &Item) -> Result<PublicKey, Error> {
     let block = answer.get(tag::PUBLIC_KEY).and_then(|key| key.get(tag::KEY_BLOCK));
     let format = block.and_then(|block| block.get_enumeration(tag::KEY_FORMAT_TYPE));
     let key_value = block.and_then(|block| block.get(tag::KEY_VALUE));
