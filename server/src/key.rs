@@ -110,7 +110,8 @@ pub fn report(made: &Made) -> Result<String, String> {
     line(String::new());
     line("[[key]]".into());
     let stem = uri.text("file").and_then(|file| Path::new(file).file_stem()?.to_str());
-    let alias = uri.text("object").or(stem).filter(|label| is_alias(label)).unwrap_or("new-key");
+    let alias =
+        uri.text("object").or(uri.text("name")).or(stem).filter(|label| is_alias(label)).unwrap_or("new-key");
     line(format!("alias = \"{alias}\""));
     line(format!("uri = \"{uri}\""));
     if let Some(kid) = kid {

@@ -90,6 +90,12 @@ impl Failure {
         }
     }
 
+    /// Whether a key cannot be used at all, or not now: whatever it is given, and not for one algorithm alone.
+    pub fn is_of_the_key(&self) -> bool {
+        use CustodyError as E;
+        matches!(self, Failure::Custody { error, .. } if !matches!(error, E::Rejected | E::Unsupported(_)))
+    }
+
     /// The status for the caller.
     pub fn into_status(self, request: RequestId) -> Status {
         let (code, text) = self.translate();

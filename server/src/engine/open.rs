@@ -61,6 +61,18 @@ struct Candidate<'a> {
 struct Failures(Vec<Failure>);
 
 impl Failures {
+    /// An operator learns of each key that could not be asked, also where another one opened the packet: it is
+    /// missed on the day that the other one is away too.
+    fn tell(&self, request: &Request) {
+        for failure in &self.0 {
+            if let Failure::Custody { alias, error } = failure
+                && failure.is_of_the_key()
+            {
+                tracing::warn!(request = %request.id, alias, %error, "a key of this packet could not be used");
+            }
+        }
+    }
+
     /// What may pass by itself comes first, then what an operator can mend, then "wrong key".
     fn verdict(self) -> Failure {
         let rank = |failure: &Failure| match failure {
@@ -86,11 +98,17 @@ impl Engine {
         for packet in packets {
             match parse(packet) {
                 Ok(jwe) => match self.open_packet(request, &jwe, trail, &mut failures).await {
-                    Some(opened) => return Ok(opened),
+                    Some(opened) => {
+                        failures.tell(request);
+                        return Ok(opened);
+                    }
                     None => continue,
                 },
                 Err(failure) => failures.0.push(failure),
             }
+        }
+        if failures.0.len() > 1 {
+            failures.tell(request);
         }
         Err(failures.verdict())
     }
@@ -122,14 +140,23 @@ impl Engine {
         // keeps nobody from another one.
         let mut news = 0..known.len();
         let mut kids = if unknown.is_empty() { Kids::Any } else { Kids::Own };
+        let mut unusable = Vec::new();
         loop {
             for candidate in candidates(jwe, &known, news, kids, failures) {
+                // What is wrong with a key or its token is so for every recipient: asking again would cost the
+                // calls that other keys are left with, and the time.
+                if unusable.contains(&candidate.key) {
+                    continue;
+                }
                 let failure = match self.try_candidate(request, jwe, &candidate, trail).await? {
                     Ok(opened) => return Some(opened),
                     Err(failure) => failure,
                 };
                 if !trail.aliases.iter().any(|alias| alias == candidate.alias) {
                     trail.aliases.push(candidate.alias.to_owned());
+                }
+                if failure.is_of_the_key() {
+                    unusable.push(candidate.key);
                 }
                 failures.0.push(failure);
             }

@@ -287,6 +287,21 @@ async fn a_rejection_by_broken_hardware_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_key_that_cannot_be_used_is_asked_once_however_many_recipients_may_be_its_own() {
+    let plan = plan().key("images", "a");
+    plan.token.generate_rsa(&uri("a"));
+    let strangers: Vec<_> = (0..3).map(|_| FakeToken::new().generate_rsa("pkcs11:object=x")).collect();
+    let house = plan.open();
+    let to: Vec<_> = strangers.iter().map(|key| (key, Algorithm::RsaOaep)).collect();
+    let packet = seal(&to, &[]);
+    assert_eq!(house.refused(ALICE, &packet).await.0, Code::InvalidArgument);
+    assert_eq!(house.token.calls("open"), 3);
+    house.token.set_fault(Some(Fault::Broken));
+    assert_eq!(house.refused(ALICE, &packet).await.0, Code::Unavailable);
+    assert_eq!(house.token.calls("open"), 4);
+}
+
+#[tokio::test]
 async fn a_rejection_while_the_token_was_logged_out_is_asked_again() {
     let plan = plan().key("images", "a");
     let key = plan.token.generate_rsa(&uri("a"));
