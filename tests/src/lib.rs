@@ -6,6 +6,7 @@
 
 pub mod house;
 pub mod image;
+pub mod kmip;
 pub mod memory;
 pub mod peers;
 pub mod rpc;

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)] // what fails here fails the test
 
 mod audit;
+mod backends;
 mod callers;
 mod check;
 mod client;
@@ -11,6 +12,7 @@ mod hang;
 mod health;
 mod images;
 mod key;
+mod kmip;
 mod life;
 mod limits;
 mod malformed;
