@@ -124,10 +124,7 @@ fn a_key_goes_through_its_states() {
     assert_eq!(state(), "DEACTIVATED");
     pykmip.destroy(&id).unwrap();
     let error = pykmip.attributes(&id).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        r#"PyKMIP refused: {"message":"Could not locate object: 1","reason":"ITEM_NOT_FOUND"}"#
-    );
+    assert!(error.starts_with("PyKMIP refused: ") && error.contains("ITEM_NOT_FOUND"), "{error}");
     let other = pykmip.create_aes("other").unwrap();
     pykmip.revoke(&other, Revocation::KeyCompromise).unwrap();
     assert_eq!(pykmip.attributes(&other).unwrap()["State"], "COMPROMISED");
