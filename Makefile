@@ -29,7 +29,7 @@ test-kryoptic: ## Run the PKCS#11 contract suite on a second token, kryoptic (bu
 
 bench: setup ## Measure: ours, the other side, the ratio. ONLY=unwrap/pkcs11 runs one group.
 	cargo build --locked --release --bins
-	cargo build --locked --release --examples -p holdfast-pkcs11 -p holdfast-tpm
+	cargo build --locked --release --examples -p holdfast-pkcs11 -p holdfast-tpm -p holdfast-kmip
 	cargo bench --locked -p holdfast-e2e --bench bench -- $(if $(ONLY),--only "$(ONLY)")
 
 lint: setup ## Format, clippy with warnings denied, licences and bans, documentation.

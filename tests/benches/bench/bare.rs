@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use holdfast_e2e::house::House;
 use holdfast_e2e::{binary, must};
+use hsm_sim::Pykmip;
 use serde::Deserialize;
 
 /// Which loop, and how it finds token and key.
@@ -20,7 +21,7 @@ pub(crate) struct Way {
 /// What to run.
 pub(crate) struct Asked<'a> {
     pub(crate) way: &'a Way,
-    /// "oaep" or "ecdh".
+    /// "oaep", "ecdh" or "gcm".
     pub(crate) operation: &'a str,
     /// Records of `record` bytes.
     pub(crate) input: &'a Path,
@@ -61,6 +62,19 @@ impl Way {
         let arguments = [("--tcti", tcti.into()), ("--key", key.into()), ("--pcr", pcr.into())];
         // The library complains on stderr of what the TPM refuses, and nothing is refused here.
         Way { program: "examples/bare-tpm", arguments: flat(arguments), env: Vec::new() }
+    }
+
+    /// To a key in a KMIP server, as the client whose it is.
+    pub(crate) fn kmip(server: &Pykmip, id: &str) -> Way {
+        let client = server.client();
+        let arguments = [
+            ("--address", server.address().into()),
+            ("--ca", server.authority().certificate().into()),
+            ("--cert", (&client.certificate).into()),
+            ("--key", (&client.key).into()),
+            ("--id", id.into()),
+        ];
+        Way { program: "examples/bare-kmip", arguments: flat(arguments), env: Vec::new() }
     }
 }
 

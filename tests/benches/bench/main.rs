@@ -13,6 +13,7 @@
 mod audit;
 mod bare;
 mod encrypt;
+mod kmip;
 mod load;
 mod memory;
 mod process;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     unwrap::run(&plan, &mut report);
     tpm::run(&plan, &mut report);
+    kmip::run(&plan, &mut report);
     audit::run(&plan, &mut report);
     memory::run(&plan, &mut report);
     encrypt::run(&plan, &mut report);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_e2e::house::{Daemon, House};
-use holdfast_e2e::tpm;
+use holdfast_e2e::{kmip, tpm};
 use holdfast_wire::PublicKey;
-use hsm_sim::{KeyKind, Swtpm};
+use hsm_sim::{KeyKind, Pykmip, Swtpm};
 
 use crate::bare::{self, Bare, Way};
 use crate::load::{self, Connections, Load, Until};
@@ -29,7 +29,14 @@ pub(crate) struct Scene {
     input: PathBuf,
     operation: &'static str,
     way: Way,
+    _behind: Behind,
+}
+
+/// What serves besides the house's own token, for as long as the scene.
+#[derive(Default)]
+struct Behind {
     _swtpm: Option<Swtpm>,
+    _pykmip: Option<Pykmip>,
 }
 
 /// One round of the daemon, with what it cost.
@@ -63,21 +70,37 @@ impl Scene {
         let pem = std::fs::read_to_string(public).expect("the key's public half");
         let public = PublicKey::from_pem(&pem).expect("PEM");
         let way = Way::tpm(&swtpm.tcti(), &tpm::key_file(&house, KEY), PCR);
-        Scene::of(house, &public, way, Some(swtpm))
+        Scene::of(house, &public, way, Behind { _swtpm: Some(swtpm), ..Behind::default() })
+    }
+
+    /// An AES-256 key in a KMIP server, which was brought there so that packets can be sealed to it without asking.
+    pub(crate) fn in_kmip(workers: usize) -> Scene {
+        const KID: &str = "images-kid";
+        let server = Pykmip::start().expect("PyKMIP");
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).expect("random");
+        let id = server.register_aes(KEY, &key).expect("a key");
+        let house = kmip::section(House::new(), &server, &format!("workers = {workers}"));
+        let house = kmip::configure(house, KEY, &format!("kid = \"{KID}\"\nallow_extractable = true"));
+        let (stock, way) = (Stock::of_aes(&key, KID), Way::kmip(&server, &id));
+        Scene::with(house, stock, "gcm", way, Behind { _pykmip: Some(server), ..Behind::default() })
     }
 
     fn pkcs11(house: House) -> Scene {
         let (public, way) = (house.public_key(KEY), Way::pkcs11(&house, KEY));
-        Scene::of(house, &public, way, None)
+        Scene::of(house, &public, way, Behind::default())
     }
 
-    fn of(house: House, public: &PublicKey, way: Way, swtpm: Option<Swtpm>) -> Scene {
-        let stock = Stock::new(public);
+    fn of(house: House, public: &PublicKey, way: Way, behind: Behind) -> Scene {
+        let operation = if matches!(public, PublicKey::Rsa(_)) { "oaep" } else { "ecdh" };
+        Scene::with(house, Stock::new(public), operation, way, behind)
+    }
+
+    fn with(house: House, stock: Stock, operation: &'static str, way: Way, behind: Behind) -> Scene {
         let input = house.dir.path().join("sealed");
         std::fs::write(&input, &stock.sealed).expect("a file");
-        let operation = if matches!(public, PublicKey::Rsa(_)) { "oaep" } else { "ecdh" };
         let daemon = house.start();
-        let scene = Scene { daemon, house, stock, input, operation, way, _swtpm: swtpm };
+        let scene = Scene { daemon, house, stock, input, operation, way, _behind: behind };
         scene.ours(4, Connections::New, Until::Calls(WARM_UP));
         scene
     }

@@ -1,10 +1,11 @@
-//! Packets to open, made before any clock runs: sealed offline to the token's public key, no two alike.
+//! Packets to open, made before any clock runs: sealed offline to the token's key, no two alike.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use holdfast_e2e::rpc;
-use holdfast_envelope::jwe::{self, Jwe, To};
+use holdfast_envelope::jwe::{self, Jwe, Sealing, To};
 use holdfast_wire::grpc::keyprovider::KeyProviderKeyWrapProtocolInput as Input;
 use holdfast_wire::{Algorithm, Labels, NONCE_LEN, OptsData, PublicKey, SYMKEY_LEN, Sealed, Secret};
 use prost::Message as _;
@@ -38,6 +39,28 @@ impl Stock {
             PublicKey::Ec(_) => Algorithm::EcdhEsA256Kw,
             _ => panic!("no packets are made for this type of key"),
         };
+        let to = [To { key, algorithm }];
+        Stock::sealed_by(|optsdata| jwe::seal(optsdata, &to, &Labels::default()).expect("a packet"))
+    }
+
+    /// Seals with an AES-256 key that a token has as well.
+    pub(crate) fn of_aes(key: &[u8], kid: &str) -> Stock {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("32 bytes"));
+        Stock::sealed_by(|optsdata| {
+            let labels = Labels::default();
+            let mut sealing = Sealing::begin(optsdata, &labels).expect("a packet");
+            let mut iv = [0; 12];
+            aws_lc_rs::rand::fill(&mut iv).expect("random");
+            let mut ciphertext = sealing.cek().expose().to_vec();
+            let nonce = Nonce::assume_unique_for_key(iv);
+            let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut ciphertext).expect("sealed");
+            let tag = tag.as_ref().try_into().expect("16 bytes");
+            sealing.add_sealed(kid, Sealed::AesGcm { iv, ciphertext, tag }).expect("a recipient");
+            sealing.finish().expect("a packet")
+        })
+    }
+
+    fn sealed_by(seal: impl Fn(&OptsData) -> Vec<u8>) -> Stock {
         let mut stock = Stock {
             calls: Vec::with_capacity(PACKETS),
             next: AtomicUsize::new(0),
@@ -46,20 +69,24 @@ impl Stock {
         };
         for _ in 0..PACKETS {
             let optsdata = optsdata();
-            let packet =
-                jwe::seal(&optsdata, &[To { key, algorithm }], &Labels::default()).expect("a packet");
+            let packet = seal(&optsdata);
             let body = rpc::unwrap_body(&packet, r#"{"Parameters":{}}"#);
             let bytes: Vec<String> = optsdata.raw().expose().iter().map(u8::to_string).collect();
             let expected = format!(r#""optsdata":[{}]"#, bytes.join(","));
             stock.calls.push(Call { message: message(body), expected });
             let jwe = Jwe::parse(&packet).expect("the packet just made");
-            let sealed = match jwe.recipients()[0].sealed() {
-                Some(Sealed::RsaOaep { ciphertext, .. }) => ciphertext,
-                Some(Sealed::Ecdh { ephemeral, .. }) => ephemeral,
+            let before = stock.sealed.len();
+            match jwe.recipients()[0].sealed() {
+                Some(Sealed::RsaOaep { ciphertext, .. }) => stock.sealed.extend_from_slice(ciphertext),
+                Some(Sealed::Ecdh { ephemeral, .. }) => stock.sealed.extend_from_slice(ephemeral),
+                Some(Sealed::AesGcm { iv, ciphertext, tag }) => {
+                    for part in [&iv[..], ciphertext, tag] {
+                        stock.sealed.extend_from_slice(part);
+                    }
+                }
                 _ => panic!("the packet just made has no recipient that a token can open"),
-            };
-            stock.record = sealed.len();
-            stock.sealed.extend_from_slice(sealed);
+            }
+            stock.record = stock.sealed.len() - before;
         }
         stock
     }
