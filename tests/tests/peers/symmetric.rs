@@ -1,11 +1,11 @@
 //! skopeo wraps to AES keys: what A256GCMKW needs beyond the other algorithms is none of its business.
 
 use holdfast_e2e::house::{House, me};
-use holdfast_e2e::image;
 use holdfast_e2e::peers::succeeds;
+use holdfast_e2e::{image, kmip};
 use holdfast_envelope::jwe::Jwe;
 use holdfast_wire::Algorithm;
-use hsm_sim::KeyKind;
+use hsm_sim::{KeyKind, Pykmip};
 
 use super::scene::wrapped;
 
@@ -79,4 +79,16 @@ fn denied_is_denied_for_an_aes_key_too() {
     let scene = wrapped(house, &["provider:holdfast:backup"]);
     let _daemon = scene.start();
     scene.unwrapping_is_refused("no rule allows this caller to do this with this key, or there is no such key; see [[allow]] in holdfastd's configuration");
+}
+
+#[test]
+fn an_aes_key_in_a_kmip_server_wraps_and_unwraps_an_image() {
+    let server = Pykmip::start().unwrap();
+    let (house, _) = kmip::make(kmip::section(House::new(), &server, ""), "backup", "aes-256");
+    let scene = wrapped(house, &["provider:holdfast:backup"]);
+    let _daemon = scene.start();
+    let opened = scene.house.dir.path().join("opened");
+    succeeds(scene.peers.unwrap(&scene.encrypted, &opened, &["provider:holdfast"]));
+    assert!(scene.is_opened(&opened));
+    assert_eq!(server.calls("Get"), 0);
 }
