@@ -37,6 +37,16 @@ impl Ability {
 /// What the key with these attributes can do.
 pub(crate) fn of(client: &mut Client, id: &str, attributes: &Attributes) -> Result<Ability, Error> {
     may_open(attributes.state())?;
+    tried(client, id, attributes).map_err(|error| match error {
+        // A server may refuse what NIST SP 800-57 allows, and not every one says why.
+        Error::KeyUnfit(why) if attributes.state() == Some(State::Deactivated) => {
+            Error::KeyUnfit(format!("the key is deactivated, and its server does not use it any more: {why}"))
+        }
+        error => error,
+    })
+}
+
+fn tried(client: &mut Client, id: &str, attributes: &Attributes) -> Result<Ability, Error> {
     if !client.offers(Operation::Decrypt) {
         return Err(Error::KeyUnfit(format!(
             "the server keeps keys but does not use them: it offers no Decrypt in KMIP {} (Query); have that enabled there, or use another kind of token",

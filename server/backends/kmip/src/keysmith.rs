@@ -8,7 +8,7 @@
 use holdfast_custody::{Custodian as _, Error, KeyInfo, KeyKind, Keysmith, Made, PrivateKey, Requirement};
 use holdfast_wire::KeyUri;
 
-use crate::attributes::{attribute, name_attribute};
+use crate::attributes::{Attributes, State, attribute, name_attribute};
 use crate::connection::Connection;
 use crate::errors::{Asked, is_about_attributes, refused};
 use crate::message::Question;
@@ -97,8 +97,15 @@ impl Smith {
     fn activate(&mut self, ids: &[String]) -> Result<(), Error> {
         let question =
             |id: &String| Question { operation: Operation::Activate, payload: vec![identifier(id)] };
-        for answer in self.0.client().ask_all(ids.iter().map(question).collect())? {
-            answer.map_err(|failure| refused(&failure, Asked::Other))?;
+        let client = self.0.client();
+        let answers = client.ask_all(ids.iter().map(question).collect())?;
+        for (id, answer) in ids.iter().zip(answers) {
+            if let Err(failure) = answer
+                // Some make their keys active.
+                && Attributes::fetch(client, id)?.state() != Some(State::Active)
+            {
+                return Err(refused(&failure, Asked::Other));
+            }
         }
         Ok(())
     }

@@ -6,8 +6,8 @@ mod support;
 
 use holdfast_custody::{Error, KeyKind, Requirement};
 use holdfast_wire::{Curve, Sealed, Secret};
-use hsm_sim::{Leaf, Revocation};
-use support::{Scene, address, identified, named};
+use hsm_sim::{KmipOperation, KmipThen, Leaf, Revocation};
+use support::{PATIENCE, Scene, address, identified, named};
 
 fn unfit(error: Error) -> String {
     match error {
@@ -51,9 +51,13 @@ fn nothing_is_sealed_to_a_key_that_was_deactivated_since() {
     let why = unfit(token.seal(&uri, &secret()).unwrap_err());
     assert!(why.contains("not active any more") && why.contains("wraps = false"), "{why}");
     // NIST SP 800-57 lets it open, PyKMIP does not; and that is told in PyKMIP's words.
-    for error in [token.open(&uri, &sealed).unwrap_err(), token.describe(&uri).unwrap_err()] {
-        let why = unfit(error);
-        assert!(why.contains("must be in the Active state"), "{why}");
+    let opened = unfit(token.open(&uri, &sealed).unwrap_err());
+    let described = unfit(token.describe(&uri).unwrap_err());
+    for why in [&opened, &described] {
+        assert!(
+            why.starts_with("the key is deactivated") && why.contains("must be in the Active state"),
+            "{why}"
+        );
     }
 }
 
@@ -171,6 +175,22 @@ fn a_made_key_is_active_and_told_with_all_that_the_server_states() {
         assert_eq!(theirs["Sensitive"], true, "{theirs:?}");
         assert_eq!(theirs["State"], "ACTIVE", "{theirs:?}");
     }
+}
+
+#[test]
+fn a_key_that_its_server_has_made_active_is_good() {
+    let (wire, token) = Scene::new().interposed(PATIENCE);
+    // Active by the time that we ask for it.
+    wire.on(
+        KmipOperation::ACTIVATE,
+        1,
+        KmipThen::first(|server| {
+            let id = server.locate("images").unwrap().remove(0);
+            server.activate(&id).unwrap();
+        }),
+    );
+    token.keysmith().unwrap().create(&named("images"), KeyKind::Aes256).unwrap();
+    assert_eq!(wire.calls(KmipOperation::ACTIVATE), 1);
 }
 
 #[test]
