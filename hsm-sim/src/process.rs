@@ -8,13 +8,13 @@ mod output;
 mod pidfd;
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group};
 
 use crate::Error;
 use output::Output;
@@ -149,6 +149,17 @@ impl Process {
         match rustix::process::pidfd_send_signal(&self.pidfd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(errno) => Err(self.io("signalling", errno.into())),
+        }
+    }
+
+    /// Makes it hang, with all its threads: none of them does anything any more when this returns.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.signal(Signal::STOP)?;
+        let either = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), either) {
+            // It has ended already.
+            Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+            Err(errno) => Err(self.io("stopping", errno.into())),
         }
     }
 

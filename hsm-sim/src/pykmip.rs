@@ -149,7 +149,7 @@ impl Pykmip {
     /// Makes it hang: connections are taken by the kernel, and nothing is answered.
     pub fn hang(&self) -> Result<(), Error> {
         // The process alone: those that it has started only serve it.
-        self.process.signal(Signal::STOP)
+        self.process.stop()
     }
 
     /// Lets it answer again, what it was asked meanwhile included.

@@ -137,7 +137,7 @@ impl Swtpm {
 
     /// Makes it hang: it takes commands and does not answer them.
     pub fn hang(&self) -> Result<(), Error> {
-        self.process.signal(Signal::STOP)
+        self.process.stop()
     }
 
     /// Lets it answer again, what it was asked meanwhile included.
