@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use aws_lc_rs::rand;
+use holdfast_custody::hex::to_hex;
 use holdfast_custody::{Binding, KeyKind, Keysmith, Made, RegularFile};
 use holdfast_wire::keyprovider::is_alias;
 use holdfast_wire::{KeyUri, PublicKey};
@@ -154,5 +155,5 @@ fn token_of<'a>(config: &'a Config, uri: &KeyUri) -> Result<&'a config::Token, S
 fn random_kid() -> Result<String, String> {
     let mut kid = [0; 8];
     rand::fill(&mut kid).map_err(|_| "no random kid can be made".to_owned())?;
-    Ok(kid.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(to_hex(&kid))
 }

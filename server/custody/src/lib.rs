@@ -14,6 +14,7 @@
 pub mod contract;
 #[cfg(feature = "fake")]
 pub mod fake;
+pub mod hex;
 
 mod custodian;
 mod custody;

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use holdfast_wire::PublicKey;
 
+use crate::hex::{from_hex, to_hex};
+
 /// The PCRs of a TPM that a key is bound to, of one bank: `sha256:7+11`, as tpm2-tools write it but for
 /// their comma.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +163,7 @@ impl FromStr for PcrValues {
         for one in list.split('+') {
             let (number, value) = one.split_once('=').ok_or_else(wrong)?;
             let number = decimal(number).ok_or_else(wrong)?;
-            if values.insert(number, unhex(value).ok_or_else(wrong)?).is_some() {
+            if values.insert(number, from_hex(value).ok_or_else(wrong)?).is_some() {
                 return Err(format!("PCR {number} stands twice"));
             }
         }
@@ -173,8 +175,7 @@ impl fmt::Display for PcrValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.bank.name())?;
         for (index, (number, value)) in self.iter().enumerate() {
-            write!(f, "{}{number}=", if index > 0 { "+" } else { "" })?;
-            value.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+            write!(f, "{}{number}={}", if index > 0 { "+" } else { "" }, to_hex(value))?;
         }
         Ok(())
     }
@@ -183,13 +184,6 @@ impl fmt::Display for PcrValues {
 /// Digits alone: `parse` would take a sign.
 fn decimal(text: &str) -> Option<u8> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 #[cfg(test)]

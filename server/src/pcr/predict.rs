@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use holdfast_custody::hex::to_hex;
 use holdfast_custody::{PcrSelection, PcrValues};
 use holdfast_tpm::Bound;
 use serde_json::{Map, Value, json};
 
 use super::machine::{KeyState, Machine, state_of};
-use super::report::{Log, hex, keys, keys_json, line};
+use super::report::{Log, keys, keys_json, line};
 use super::{Predict, Report};
 use crate::config;
 
@@ -53,8 +54,7 @@ pub(super) fn run(options: &Predict) -> Result<Report, String> {
 
     let text = if about.json {
         let change = |change: &Change| {
-            let value =
-                json!({ "now": hex(&change.now), "as_logged": change.as_logged, "differs": change.differs });
+            let value = json!({ "now": to_hex(&change.now), "as_logged": change.as_logged, "differs": change.differs });
             (change.pcr.to_string(), value)
         };
         let report = json!({
@@ -77,11 +77,11 @@ pub(super) fn run(options: &Predict) -> Result<Report, String> {
                     &mut text,
                     &format!(
                         "PCR {pcr}: the event log does not give the value that the TPM has now, {}: something that is not in it has extended the PCR after the boot, and the prediction is for the time before that",
-                        hex(now)
+                        to_hex(now)
                     ),
                 );
             } else if *differs {
-                line(&mut text, &format!("PCR {pcr} will differ: it has {} now", hex(now)));
+                line(&mut text, &format!("PCR {pcr} will differ: it has {} now", to_hex(now)));
             }
         }
         keys(&mut text, &states, ["would be met", "would NOT be met"]);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use holdfast_custody::PcrSelection;
+use holdfast_custody::hex::to_hex;
 use holdfast_tpm::EventLog;
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ impl Log {
                     "number": event.number,
                     "type": event.kind.to_string(),
                     "description": event.description,
-                    "digest": event.digest(pcrs.bank()).map(hex),
+                    "digest": event.digest(pcrs.bank()).map(to_hex),
                 })
             });
             value["events"] = events.collect();
@@ -66,7 +67,7 @@ impl Log {
     pub(super) fn events(&self, pcrs: &PcrSelection) -> Vec<String> {
         let Some(log) = &self.log else { return Vec::new() };
         let line = |(pcr, index, event): (u8, usize, &holdfast_tpm::Event)| {
-            let digest = event.digest(pcrs.bank()).map_or("no digest".to_owned(), hex);
+            let digest = event.digest(pcrs.bank()).map_or("no digest".to_owned(), to_hex);
             let name = format!("{pcr}.{index}");
             format!("{name:<6}  {digest}  {} {}", event.kind, event.description).trim_end().to_owned()
         };
@@ -110,8 +111,4 @@ pub(super) fn keys_json(keys: &[KeyState]) -> Value {
 
 pub(super) fn line(text: &mut String, what: &str) {
     let _ = writeln!(text, "{}", printable(what));
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

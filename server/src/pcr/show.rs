@@ -1,9 +1,10 @@
 //! `holdfastd pcr show`
 
+use holdfast_custody::hex::to_hex;
 use serde_json::{Map, Value, json};
 
 use super::machine::{Machine, state_of};
-use super::report::{Log, hex, keys, keys_json, line};
+use super::report::{Log, keys, keys_json, line};
 use super::{Report, Show};
 
 /// The values, the log, and the keys.
@@ -26,7 +27,7 @@ pub(super) fn run(options: &Show) -> Result<Report, String> {
 
     if about.json {
         let value = |(pcr, value): (u8, &[u8])| {
-            let value = json!({ "value": hex(value), "as_logged": as_logged(pcr) });
+            let value = json!({ "value": to_hex(value), "as_logged": as_logged(pcr) });
             (pcr.to_string(), value)
         };
         let report = json!({
@@ -44,7 +45,7 @@ pub(super) fn run(options: &Show) -> Result<Report, String> {
             Some(false) => "  not what the event log gives",
             _ => "",
         };
-        line(&mut text, &format!("  {pcr:>2}  {}{remark}", hex(value)));
+        line(&mut text, &format!("  {pcr:>2}  {}{remark}", to_hex(value)));
     }
     line(&mut text, log.line());
     if let Some(Err(why)) = &replayed {

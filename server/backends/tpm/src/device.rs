@@ -342,6 +342,6 @@ fn about(context: &mut Context) -> Result<About, tss_esapi::Error> {
 fn replaced(name: &[u8], pinned: Name) -> Error {
     Error::TokenReplaced(format!(
         "another TPM answers than the one that storage_key_name names, or it was cleared since: its storage key is {}, and not {pinned}; if that is meant, set storage_key_name to the new one (holdfastd key storage-key)",
-        crate::hex::to_hex(name)
+        holdfast_custody::hex::to_hex(name)
     ))
 }

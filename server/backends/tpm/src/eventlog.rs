@@ -18,7 +18,7 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{Algorithm, Context, SHA256, SHA384};
 use holdfast_custody::{PcrBank, PcrSelection, PcrValues, RegularFile};
 
-use crate::hex::{from_hex, to_hex};
+use holdfast_custody::hex::{from_hex, to_hex};
 
 mod describe;
 mod parse;

@@ -10,9 +10,9 @@ use tss_esapi::traits::Marshall;
 
 use crate::Name;
 use crate::device::About;
-use crate::hex::to_hex;
 use crate::policy::Policy;
 use crate::structures::whole;
+use holdfast_custody::hex::to_hex;
 
 /// `under` is the storage key above it, where that is known.
 pub(crate) fn of(public: &Public, policy: Option<&Policy>, under: Option<&Public>, about: &About) -> Custody {

@@ -33,7 +33,6 @@ mod evidence;
 mod exclusive;
 pub mod file;
 mod guesses;
-mod hex;
 mod import;
 mod keysmith;
 mod meet;

@@ -16,7 +16,7 @@ use der::Encode as _;
 use der::asn1::UintRef;
 use holdfast_wire::{Curve, PublicKey};
 
-use crate::hex::to_hex;
+use holdfast_custody::hex::to_hex;
 
 /// TPM_CC_PolicyAuthorize.
 pub const POLICY_AUTHORIZE: u32 = 0x16a;

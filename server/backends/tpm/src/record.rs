@@ -11,7 +11,7 @@ use std::fmt;
 use holdfast_custody::PcrValues;
 
 use crate::EventLog;
-use crate::hex::to_hex;
+use holdfast_custody::hex::to_hex;
 
 mod file;
 

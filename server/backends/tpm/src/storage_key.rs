@@ -12,8 +12,8 @@ use aws_lc_rs::digest;
 use holdfast_wire::{Curve, PublicKey};
 
 use crate::file::KeyFile;
-use crate::hex::{from_hex, to_hex};
 use crate::structures::{Parts, alg, attribute, curve, whole};
+use holdfast_custody::hex::{from_hex, to_hex};
 
 /// Bytes. An RSA-4096 storage key has 538.
 const MAX_LEN: usize = 4096;

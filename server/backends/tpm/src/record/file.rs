@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Logged, Record};
 use crate::eventlog::clean;
-use crate::hex::{from_hex, to_hex};
 use crate::policy::PcrPolicy;
+use holdfast_custody::hex::{from_hex, to_hex};
 
 /// Bytes. The events of all PCRs of a real machine have some tens of KiB.
 pub(super) const MAX_LEN: usize = 1024 * 1024;

@@ -15,8 +15,8 @@ use holdfast_custody::{PcrBank, PcrSelection, PcrValues};
 use serde_json::{Map, Value, json};
 
 use super::{MAX_POLICIES, SignedPolicy};
-use crate::hex::{from_hex, to_hex};
 use crate::policy::PcrPolicy;
+use holdfast_custody::hex::{from_hex, to_hex};
 
 /// Bytes of an RSA-4096 signature; those of ECDSA have less.
 const MAX_SIGNATURE: usize = 512;

@@ -104,7 +104,7 @@ fn a_damaged_file_is_told_by_what_is_wrong_with_it() {
 fn values_are_believed_only_if_they_are_those_of_the_policy() {
     let with =
         |values: Value| parse(&changed(move |entry| entry["values"] = values)).unwrap().remove(0).values;
-    let value = values(0).iter().map(|(_, value)| crate::hex::to_hex(value)).next().unwrap();
+    let value = values(0).iter().map(|(_, value)| holdfast_custody::hex::to_hex(value)).next().unwrap();
     assert_eq!(with(json!({"11": value})), Some(values(0)));
     for wrong in
         [json!({"11": "00".repeat(32)}), json!({"12": value}), json!({"11": 7}), json!([]), json!({})]
