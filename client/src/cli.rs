@@ -67,6 +67,11 @@ pub(crate) enum Verb {
     /// `holdfast setup ocicrypt --bridge` writes it). The caller's own private keys, which ocicrypt sends
     /// along, are dropped here and never reach the daemon.
     Bridge,
+    /// Decrypt one layer from stdin to stdout: containerd's stream processor, in ctd-decoder's place.
+    ///
+    /// containerd starts it, with the layer's descriptor on file descriptor 3. Nothing is written before all of
+    /// the layer has been checked, where it can be found as a file; else its end is kept back until then.
+    Decode(Decode),
     /// Show how the daemon and its tokens do, and who it takes you for.
     Status,
     /// Print the version.
@@ -120,6 +125,19 @@ pub(crate) struct ImageEncrypt {
     /// Layers at a time; without it, as many as there are cores, at most 4.
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<NonZero<usize>>,
+}
+
+#[derive(Args)]
+pub(crate) struct Decode {
+    /// Say on stderr how the layer was found and opened. Only when all went well: a failure is one line.
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Without a payload: refuse a layer that several manifests name with different packets.
+    #[arg(long)]
+    pub(crate) single_manifest: bool,
+    /// Taken and ignored, so that ctd-decoder's arguments need no change: private keys are the daemon's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) decryption_keys_path: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

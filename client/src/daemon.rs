@@ -40,13 +40,40 @@ pub(crate) struct Daemon {
     timeout: Duration,
 }
 
+/// No answer, and whether there may be one later: the daemon is not there, or says that it cannot now.
+pub(crate) struct Unanswered {
+    pub(crate) failure: Failure,
+    pub(crate) may_pass: bool,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Unanswered {
+        Unanswered { failure, may_pass: false }
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Failure {
+        unanswered.failure
+    }
+}
+
 impl Daemon {
     pub(crate) fn connect(common: &Common) -> Result<Daemon, Failure> {
         Daemon::connect_on(common, runtime()?)
     }
 
     pub(crate) fn connect_on(common: &Common, runtime: Arc<Runtime>) -> Result<Daemon, Failure> {
-        let (socket, timeout) = (common.socket.clone(), common.timeout);
+        Ok(Daemon::connect_within(common, runtime, common.timeout)?)
+    }
+
+    /// With less time than the command line gives: this is one of several tries.
+    pub(crate) fn connect_within(
+        common: &Common,
+        runtime: Arc<Runtime>,
+        timeout: Duration,
+    ) -> Result<Daemon, Unanswered> {
+        let socket = common.socket.clone();
         let path = socket.to_str().ok_or_else(|| {
             Failure::line("the path of the socket is not UTF-8; name another with --socket")
         })?;
@@ -66,11 +93,17 @@ impl Daemon {
         request: OpenPacketRequest,
         interrupt: &Interrupt,
     ) -> Result<OpenPacketResponse, Failure> {
+        Ok(self.open_packet_unless(request, interrupt.clone().wait())?)
+    }
+
+    /// Whatever ends `interrupted` ends the wait.
+    pub(crate) fn open_packet_unless(
+        &self,
+        request: OpenPacketRequest,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<OpenPacketResponse, Unanswered> {
         let mut client = self.native();
-        self.call(
-            async move |timeout| client.open_packet(deadline(request, timeout)).await,
-            interrupt.clone().wait(),
-        )
+        self.ask(async move |timeout| client.open_packet(deadline(request, timeout)).await, interrupted)
     }
 
     pub(crate) fn keys(&self) -> Result<Vec<Key>, Failure> {
@@ -128,6 +161,14 @@ impl Daemon {
         call: impl AsyncFnOnce(Duration) -> Result<Response<T>, Status>,
         interrupted: impl Future<Output = ()>,
     ) -> Result<T, Failure> {
+        Ok(self.ask(call, interrupted)?)
+    }
+
+    fn ask<T>(
+        &self,
+        call: impl AsyncFnOnce(Duration) -> Result<Response<T>, Status>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<T, Unanswered> {
         let started = Instant::now();
         let answer = self.runtime.block_on(async {
             tokio::select! {
@@ -136,17 +177,20 @@ impl Daemon {
             }
         });
         match answer {
-            None => Err(Failure::line("interrupted")),
-            Some(Err(_)) => Err(too_slow(&self.socket, self.timeout)),
+            None => Err(Failure::line("interrupted").into()),
+            Some(Err(_)) => Err(too_slow(&self.socket, self.timeout).into()),
             Some(Ok(Ok(response))) => Ok(response.into_inner()),
             // The deadline goes with the request; the other side's clock may strike before ours.
             Some(Ok(Err(status)))
                 if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded)
                     && started.elapsed() >= self.timeout =>
             {
-                Err(too_slow(&self.socket, self.timeout))
+                Err(too_slow(&self.socket, self.timeout).into())
             }
-            Some(Ok(Err(status))) => Err(refused(&self.socket, &status)),
+            Some(Ok(Err(status))) => Err(Unanswered {
+                failure: refused(&self.socket, &status),
+                may_pass: status.source().is_some() || status.code() == Code::Unavailable,
+            }),
         }
     }
 }
@@ -183,7 +227,7 @@ fn refused(socket: &Path, status: &Status) -> Failure {
     }
 }
 
-fn not_connected(socket: &Path, error: &tonic::transport::Error) -> Failure {
+fn not_connected(socket: &Path, error: &tonic::transport::Error) -> Unanswered {
     let at = printable(&socket.to_string_lossy());
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let kind = std::iter::from_fn(|| {
@@ -192,7 +236,7 @@ fn not_connected(socket: &Path, error: &tonic::transport::Error) -> Failure {
         Some(this)
     })
     .find_map(|this| this.downcast_ref::<io::Error>().map(io::Error::kind));
-    Failure::line(match kind {
+    let failure = Failure::line(match kind {
         Some(io::ErrorKind::NotFound) => format!(
             "no holdfastd at {at}: there is no such socket; start holdfastd, or name its socket with --socket or HOLDFAST_SOCKET"
         ),
@@ -203,7 +247,9 @@ fn not_connected(socket: &Path, error: &tonic::transport::Error) -> Failure {
             "this user may not open {at}; run as one whom the socket's mode and group let in ([listen] in holdfastd's configuration)"
         ),
         _ => format!("what listens at {at} does not answer as holdfastd does; name its socket with --socket"),
-    })
+    });
+    let may_pass = matches!(kind, Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused));
+    Unanswered { failure, may_pass }
 }
 
 fn too_slow(socket: &Path, timeout: Duration) -> Failure {

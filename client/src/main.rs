@@ -6,6 +6,7 @@
 
 mod cli;
 mod daemon;
+mod decode;
 mod failure;
 mod file;
 mod interrupt;
@@ -14,6 +15,7 @@ mod progress;
 mod recipients;
 mod verbs;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -21,21 +23,79 @@ use clap::Parser as _;
 use holdfast_image::printable;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+use crate::decode::{Holder, Inherited};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|verb| verb == decode::HOLD) {
+        decode::hold(&arguments.next().unwrap_or_default().to_string_lossy());
+        return ExitCode::SUCCESS;
+    }
+    if verb().is_some_and(|verb| verb == DECODE) {
+        // Before anything else is opened or can fail.
+        let inherited = Inherited::look();
+        return decoder(inherited, Holder::start());
+    }
     let cli = cli::Cli::parse();
-    match keep_from_dumps().and_then(|()| verbs::run(cli)) {
+    match keep_from_dumps().and_then(|()| verbs::run(cli, Inherited::default())) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough of it (`| head`).
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            let line = printable(&failure.to_string());
-            // Nowhere is left to tell that stderr cannot be written.
-            let _ = writeln!(std::io::stderr(), "holdfast: {line}");
+            tell(&failure.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+/// The first argument that is neither an option nor an option's value.
+fn verb() -> Option<OsString> {
+    let mut arguments = std::env::args_os().skip(1);
+    loop {
+        let argument = arguments.next()?;
+        if argument == "--socket" || argument == "--timeout" {
+            arguments.next();
+        } else if !argument.as_encoded_bytes().starts_with(b"-") {
+            return Some(argument);
+        }
+    }
+}
+
+/// The verb whose caller is told of every failure in one line, wrong arguments included.
+const DECODE: &str = "decode";
+/// Longest line it is told in, in characters: it ends up in a pod's event.
+const LONGEST_LINE: usize = 1500;
+
+fn decoder(inherited: Inherited, holder: Holder) -> ExitCode {
+    let done = match cli::Cli::try_parse() {
+        Ok(cli) => keep_from_dumps().and_then(|()| verbs::run(cli, inherited)),
+        Err(asked) if !asked.use_stderr() => asked.print().map_err(Failure::Output),
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            tell(&format!("{first}; see holdfast decode --help"));
+            holder.keep();
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => {
+            holder.release();
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            let line: String = failure.to_string().chars().take(LONGEST_LINE).collect();
+            tell(&line);
+            holder.keep();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(line: &str) {
+    // Nowhere is left to tell that stderr cannot be written.
+    let _ = writeln!(std::io::stderr(), "holdfast: {}", printable(line));
 }
 
 /// Layer keys pass through this process: no core dump of it, whatever the kernel does with them (a

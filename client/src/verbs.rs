@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod bridge;
+mod decode;
 mod image_decrypt;
 mod image_encrypt;
 mod image_inspect;
@@ -14,10 +15,12 @@ mod written;
 use serde_json::json;
 
 use crate::cli::{Cli, ImageVerb, KeyVerb, SetupVerb, Verb};
+use crate::decode::Inherited;
 use crate::failure::Failure;
 use crate::output;
 
-pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+/// `inherited` is what `decode` was given.
+pub(crate) fn run(cli: Cli, inherited: Inherited) -> Result<(), Failure> {
     let common = &cli.common;
     match cli.verb {
         Verb::Image(ImageVerb::Decrypt { source, target, platform }) => {
@@ -32,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         }
         Verb::Setup(SetupVerb::Ocicrypt(wanted)) => setup_ocicrypt::run(common, &wanted),
         Verb::Bridge => bridge::run(common),
+        Verb::Decode(wanted) => decode::run(common, &wanted, inherited),
         Verb::Status => status::run(common),
         Verb::Version => {
             let version = env!("CARGO_PKG_VERSION");

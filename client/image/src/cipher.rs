@@ -6,14 +6,17 @@
 //! and checks size, digest and MAC; only the [`Verified`] that it gives can be decrypted. What the MAC
 //! does not cover shows in the plaintext's digest, which whoever writes the plaintext checks.
 //! Encryption takes one pass, as what it reads can be checked by its digest. Memory is constant: blocks
-//! of 1 MiB.
+//! of 1 MiB. Where nobody else checks the plaintext, [`verify_whole`] and [`stream`] do.
 
 mod encrypt;
+mod lanes;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::thread::{self, ScopedJoinHandle};
 
 use aws_lc_rs::{constant_time, hmac};
 use holdfast_wire::{OptsData, Secret};
@@ -23,6 +26,7 @@ use crate::{Digest, Error, PublicOptions};
 
 pub use encrypt::{Encrypted, encrypt, new_key};
 pub use reader::Plaintext;
+pub use whole::{HELD_BACK, stream, verify_whole};
 
 /// Bytes read and written at once.
 pub const BLOCK_LEN: usize = 1 << 20;
@@ -64,11 +68,7 @@ pub fn verify<'k, F: Read + Seek>(
     }
     check_size(seen, size)?;
     check_digest(&hasher.finish(), digest)?;
-    constant_time::verify_slices_are_equal(mac.sign().as_ref(), &public.hmac).map_err(|_| {
-        Error::damaged(
-            "the MAC does not match: blob, annotations and key were not made together; copy the image again from its source",
-        )
-    })?;
+    constant_time::verify_slices_are_equal(mac.sign().as_ref(), &public.hmac).map_err(|_| wrong_mac())?;
     Ok(Verified { blob, size, optsdata })
 }
 
@@ -116,6 +116,12 @@ pub(crate) fn read_block<'b>(reader: &mut impl Read, buffer: &'b mut [u8]) -> io
     Ok(&buffer[..filled])
 }
 
+fn wrong_mac() -> Error {
+    Error::damaged(
+        "the MAC does not match: blob, annotations and key were not made together; copy the image again from its source",
+    )
+}
+
 fn mac_of(symkey: &Secret) -> hmac::Context {
     hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, symkey.expose()))
 }
@@ -130,4 +136,21 @@ fn no_cipher(_: aws_lc_rs::error::Unspecified) -> Error {
         what: "cannot set up the layer cipher".to_owned(),
         source: io::Error::other("the cryptographic library refused"),
     }
+}
+
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Error> {
+    thread::Builder::new()
+        .spawn_scoped(scope, work)
+        .map_err(|source| Error::Io { what: "cannot start a thread".to_owned(), source })
+}
+
+/// A thread that panicked has told why; what is left to do is to fail.
+fn ended<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
+    thread.join().map_err(|_| Error::Io {
+        what: "cannot work on the layer".to_owned(),
+        source: io::Error::other("a thread ended before its work"),
+    })
 }

@@ -19,9 +19,11 @@ mod digest;
 mod encrypt;
 mod error;
 mod inspect;
+mod layer;
 mod media;
 mod packets;
 mod parallel;
+mod payload;
 mod platform;
 mod progress;
 mod release;
@@ -38,8 +40,10 @@ pub use error::{Error, printable};
 pub use inspect::{
     Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect, inspect_documents,
 };
+pub use layer::EncryptedLayer;
 pub use layout::Reference;
 pub use packets::Recipient;
+pub use payload::Payload;
 pub use platform::Platform;
 pub use progress::{Event, LayerName, Progress};
 pub use tree::Documents;

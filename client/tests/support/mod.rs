@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod decoding;
 pub mod encrypting;
 #[path = "../../image/tests/support/mod.rs"]
 pub mod images;

@@ -202,8 +202,8 @@ pub fn is_alias(text: &str) -> bool {
 
 /// How many values of a decrypt configuration may be key material. Counted while they are skipped:
 /// none of them ever becomes a value here.
-#[derive(Default)]
-struct PrivateValues(usize);
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrivateValues(pub usize);
 
 /// Names in ocicrypt's DecryptConfig whose values are key material. A provider's own parameters
 /// stand beside them under the provider's name and are not.

@@ -2,17 +2,17 @@
 //! comes out, a third authenticates and writes it. SHA-256 is what the time goes to, three times over,
 //! and none of the three waits for another; so even an image with one large layer uses the machine.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 use aws_lc_rs::cipher::{AES_256, EncryptionContext, StreamingEncryptingKey, UnboundCipherKey};
 use aws_lc_rs::rand;
 use holdfast_wire::{NONCE_LEN, OptsData, SYMKEY_LEN, Secret};
 use zeroize::Zeroizing;
 
-use super::{BLOCK_LEN, check_digest, check_size, mac_of, no_cipher, read_block, unreadable};
+use super::{BLOCK_LEN, check_digest, check_size, ended, mac_of, no_cipher, read_block, start, unreadable};
 use crate::digest::Hasher;
 use crate::{Digest, Error, PublicOptions};
 
@@ -169,21 +169,4 @@ fn done_with(block: Arc<Block>, give_back: &Sender<Block>) {
         // Nobody wants it any more once everything has been read.
         let _ = give_back.send(block);
     }
-}
-
-fn start<'scope, T: Send + 'scope>(
-    scope: &'scope thread::Scope<'scope, '_>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>, Error> {
-    thread::Builder::new()
-        .spawn_scoped(scope, work)
-        .map_err(|source| Error::Io { what: "cannot start a thread".to_owned(), source })
-}
-
-/// A thread that panicked has told why; what is left to do is to fail.
-fn ended<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
-    thread.join().map_err(|_| Error::Io {
-        what: "cannot encrypt the layer".to_owned(),
-        source: io::Error::other("a thread ended before its work"),
-    })
 }
