@@ -94,7 +94,7 @@ fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
     if let Err(error) = key.requirement.check(&info.custody) {
         trouble(report, &format!("    {}: {error}", key.alias));
     }
-    for algorithm in key.algorithms.iter().flatten().filter(|wanted| !info.algorithms().contains(wanted)) {
+    for algorithm in key.algorithms.iter().flatten().filter(|wanted| !info.serves(**wanted)) {
         let what = format!(
             "    {}: the configuration names {algorithm}, which this token cannot do with this key",
             key.alias

@@ -21,7 +21,7 @@ use crate::status::Failure;
 mod open;
 mod wrap;
 
-pub use open::Packet;
+pub use open::Wrapped;
 
 /// Everything a request needs.
 pub struct Engine {
@@ -87,7 +87,7 @@ impl Engine {
     pub async fn unwrap(
         self: Arc<Self>,
         request: Request,
-        packets: Vec<Packet>,
+        packets: Vec<Wrapped>,
     ) -> Result<Unwrapped, Status> {
         let id = request.id;
         let work = outlive(async move {

@@ -16,11 +16,11 @@ mod key_wrap;
 mod parse;
 mod seal;
 
-use holdfast_wire::{Algorithm, Labels, Malformed, OptsData, Sealed, Secret};
+use holdfast_wire::{Labels, Malformed, OptsData, Secret};
 
 pub use seal::{Sealing, To, seal};
 
-use crate::FinishError;
+use crate::{FinishError, Recipient};
 
 /// Longest packet taken, in bytes. 64 recipients with RSA-8192 keys and 16 labels stay under 128 KiB.
 pub const MAX_LEN: usize = 256 * 1024;
@@ -34,24 +34,10 @@ pub const LABELS_HEADER: &str = "holdfast.labels";
 #[derive(Debug, Clone)]
 pub struct Jwe {
     recipients: Vec<Recipient>,
+    /// What is left to do, recipient by recipient, with what a token opened. None: it is the CEK.
+    agreements: Vec<Option<agreement::Agreement>>,
     labels: Labels,
     content: content::Content,
-}
-
-/// One of those a packet was sealed to.
-#[derive(Debug, Clone)]
-pub struct Recipient {
-    kid: Option<String>,
-    way: Option<Way>,
-}
-
-/// How a recipient's key is opened; only for algorithms that are known.
-#[derive(Debug, Clone)]
-struct Way {
-    algorithm: Algorithm,
-    sealed: Sealed,
-    /// What is left to do with what the token opened. None: it is the CEK.
-    agreement: Option<agreement::Agreement>,
 }
 
 impl Jwe {
@@ -89,29 +75,11 @@ impl Jwe {
 
     /// The plaintext. Never public: only optsdata leaves this crate.
     fn open(&self, index: usize, opened: &Secret) -> Option<Secret> {
-        match &self.recipients.get(index)?.way.as_ref()?.agreement {
+        self.recipients.get(index)?.algorithm()?;
+        match self.agreements.get(index)? {
             None => self.content.open(opened.expose()),
             Some(agreement) => self.content.open(&agreement.cek(opened.expose())?),
         }
-    }
-}
-
-impl Recipient {
-    /// The key management algorithm, not authenticated. None: one that this version does not know or
-    /// refuses, such as RSA1_5, or an ephemeral key of a type it does not know, such as X25519, or ECDH-ES
-    /// beside other recipients; nothing can be done with this recipient.
-    pub fn algorithm(&self) -> Option<Algorithm> {
-        self.way.as_ref().map(|way| way.algorithm)
-    }
-
-    /// What the packet calls the key: a hint, not authenticated, any text.
-    pub fn kid(&self) -> Option<&str> {
-        self.kid.as_deref()
-    }
-
-    /// What a token has to open. There exactly if [`Recipient::algorithm`] is.
-    pub fn sealed(&self) -> Option<&Sealed> {
-        self.way.as_ref().map(|way| &way.sealed)
     }
 }
 

@@ -92,9 +92,10 @@ pub fn algorithm(json: &[u8]) -> Result<Option<Algorithm>, Malformed> {
     let jwk = Object::parse(json, "the JWK")?;
     match jwk.text("alg", "the JWK")? {
         None => Ok(None),
-        Some(name) => name.parse().map(Some).map_err(|_| {
-            Malformed::new("the JWK asks for an algorithm (alg) that this version does not know")
-        }),
+        Some(name) => match name.parse::<Algorithm>() {
+            Ok(algorithm) if algorithm.in_jwe() => Ok(Some(algorithm)),
+            _ => Err(Malformed::new("the JWK asks for an algorithm (alg) that this version does not know")),
+        },
     }
 }
 

@@ -10,8 +10,9 @@
 //! There is no way to get from a packet to its content encryption key, an ECDH secret or any plaintext that
 //! is not optsdata: whoever holds a token cannot be made a decryption oracle through this crate.
 //!
-//! Today there is JWE ([`jwe`], RFC 7516). CMS, OpenPGP and ocicrypt's PKCS#11 JSON
-//! are meant to stand beside it as modules of their own, with the same [`FinishError`].
+//! There are JWE ([`jwe`], RFC 7516), CMS ([`cms`], RFC 5652), OpenPGP ([`pgp`], RFC 9580) and ocicrypt's PKCS#11
+//! JSON ([`pkcs11`]); [`Packet`] is one of any of them. Only JWE is sealed: the others are read, because others
+//! wrote them.
 //!
 //! Secrets (content and key encryption keys, ECDH secrets, plaintext) live in buffers that are wiped on
 //! drop. AWS-LC, which does all the cryptography, wipes what it frees on its heap; key schedules that it
@@ -19,13 +20,20 @@
 //!
 //! [`OptsData`]: holdfast_wire::OptsData
 
+pub mod cms;
 pub mod jwe;
 pub mod jwk;
+pub mod pgp;
+pub mod pkcs11;
 
 mod base64url;
 mod error;
 mod json;
+mod packet;
 mod point;
+mod recipient;
 
 pub use error::{FinishError, SealError};
+pub use packet::{Packet, ParseError};
 pub use point::check_point;
+pub use recipient::{Hint, Recipient};

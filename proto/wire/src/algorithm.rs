@@ -3,8 +3,8 @@ use std::str::FromStr;
 
 use crate::{Malformed, OaepHash, Operation};
 
-/// A key management algorithm, by its JOSE name (RFC 7518 section 4.1). What a key may be used with
-/// is a list of these; a recipient's `alg` names one.
+/// A key management algorithm, by its JOSE name (RFC 7518 section 4.1) where it has one. What a key may be
+/// used with is a list of these; a packet's recipient has one, which a JWE names with `alg`.
 ///
 /// Several of them ask the same [`Operation`] of a token and differ in what is made of its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +14,9 @@ pub enum Algorithm {
     RsaOaep,
     /// RSAES-OAEP with SHA-256 and MGF1 with SHA-256.
     RsaOaep256,
+    /// RSAES-PKCS1-v1_5: what ocicrypt writes into PKCS#7 packets, and OpenPGP for RSA keys. Read, never
+    /// written, in no JWE, and only with a key whose configuration lists it, and nothing beside it.
+    Rsa1_5,
     /// ECDH-ES, Concat KDF, then AES-256 key wrap: what ocicrypt writes for every EC PEM.
     EcdhEsA256Kw,
     /// ECDH-ES, Concat KDF, then AES-192 key wrap. Read, never written.
@@ -22,31 +25,37 @@ pub enum Algorithm {
     EcdhEsA128Kw,
     /// ECDH-ES, and Concat KDF straight to the content encryption key. Read, never written.
     EcdhEs,
+    /// OpenPGP's ECDH with its own KDF and AES key wrap (RFC 9580 section 11.5). Read, never written.
+    OpenPgpEcdh,
     /// AES-256-GCM with a symmetric key that the token holds.
     A256GcmKw,
 }
 
 impl Algorithm {
     /// Every algorithm this version knows; of those with one operation, the one to prefer first.
-    pub const ALL: [Algorithm; 7] = [
+    pub const ALL: [Algorithm; 9] = [
         Algorithm::RsaOaep,
         Algorithm::RsaOaep256,
+        Algorithm::Rsa1_5,
         Algorithm::EcdhEsA256Kw,
         Algorithm::EcdhEsA192Kw,
         Algorithm::EcdhEsA128Kw,
         Algorithm::EcdhEs,
+        Algorithm::OpenPgpEcdh,
         Algorithm::A256GcmKw,
     ];
 
-    /// The JOSE name.
+    /// The JOSE name; OpenPGP's ECDH has none, and one of ours.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::RsaOaep => "RSA-OAEP",
             Algorithm::RsaOaep256 => "RSA-OAEP-256",
+            Algorithm::Rsa1_5 => "RSA1_5",
             Algorithm::EcdhEsA256Kw => "ECDH-ES+A256KW",
             Algorithm::EcdhEsA192Kw => "ECDH-ES+A192KW",
             Algorithm::EcdhEsA128Kw => "ECDH-ES+A128KW",
             Algorithm::EcdhEs => "ECDH-ES",
+            Algorithm::OpenPgpEcdh => "OpenPGP-ECDH",
             Algorithm::A256GcmKw => "A256GCMKW",
         }
     }
@@ -56,12 +65,25 @@ impl Algorithm {
         match self {
             Algorithm::RsaOaep => Operation::RsaOaep(OaepHash::Sha1),
             Algorithm::RsaOaep256 => Operation::RsaOaep(OaepHash::Sha256),
+            Algorithm::Rsa1_5 => Operation::RsaPkcs1v15,
             Algorithm::EcdhEsA256Kw
             | Algorithm::EcdhEsA192Kw
             | Algorithm::EcdhEsA128Kw
-            | Algorithm::EcdhEs => Operation::Ecdh,
+            | Algorithm::EcdhEs
+            | Algorithm::OpenPgpEcdh => Operation::Ecdh,
             Algorithm::A256GcmKw => Operation::AesGcm,
         }
+    }
+
+    /// Whether a key is used with it when its configuration lists no algorithms. Not RSA1_5: who may have
+    /// ciphertexts of it opened often enough can have any of that key's opened (RFC 3218).
+    pub fn by_default(self) -> bool {
+        self != Algorithm::Rsa1_5
+    }
+
+    /// Whether it is taken in a JWE. RSA1_5 is refused there, though JOSE knows it: nobody need use it.
+    pub fn in_jwe(self) -> bool {
+        !matches!(self, Algorithm::Rsa1_5 | Algorithm::OpenPgpEcdh)
     }
 }
 
@@ -92,7 +114,7 @@ mod tests {
             assert_eq!(algorithm.name().parse(), Ok(algorithm));
             assert!(algorithm.name().to_ascii_lowercase().parse::<Algorithm>().is_err());
         }
-        for refused in ["RSA1_5", "dir", "A256KW", "A128GCMKW", "PBES2-HS512+A256KW", ""] {
+        for refused in ["dir", "A256KW", "A128GCMKW", "PBES2-HS512+A256KW", ""] {
             assert!(refused.parse::<Algorithm>().is_err(), "{refused}");
         }
     }
@@ -106,7 +128,7 @@ mod tests {
         assert_eq!(served(Operation::RsaOaep(OaepHash::Sha256)), ["RSA-OAEP-256"]);
         assert_eq!(
             served(Operation::Ecdh),
-            ["ECDH-ES+A256KW", "ECDH-ES+A192KW", "ECDH-ES+A128KW", "ECDH-ES"]
+            ["ECDH-ES+A256KW", "ECDH-ES+A192KW", "ECDH-ES+A128KW", "ECDH-ES", "OpenPGP-ECDH"]
         );
         assert_eq!(served(Operation::AesGcm), ["A256GCMKW"]);
     }

@@ -11,6 +11,9 @@ use crate::{Algorithm, OaepHash};
 pub enum Operation {
     /// RSAES-OAEP decryption with this hash for the label and for MGF1, and an empty label.
     RsaOaep(OaepHash),
+    /// RSAES-PKCS1-v1_5 decryption (RFC 8017 section 7.2). What is opened says whether its padding was right, which
+    /// leads whoever may ask often to any plaintext (Bleichenbacher): only for keys that are used for nothing else.
+    RsaPkcs1v15,
     /// ECDH with the key's curve, to the shared secret Z.
     Ecdh,
     /// AES-256-GCM, sealing and opening, with a 96-bit iv, a 128-bit tag and no additional data.
@@ -19,9 +22,10 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation this version knows.
-    pub const ALL: [Operation; 4] = [
+    pub const ALL: [Operation; 5] = [
         Operation::RsaOaep(OaepHash::Sha1),
         Operation::RsaOaep(OaepHash::Sha256),
+        Operation::RsaPkcs1v15,
         Operation::Ecdh,
         Operation::AesGcm,
     ];
@@ -31,6 +35,7 @@ impl Operation {
         match self {
             Operation::RsaOaep(OaepHash::Sha1) => "RSA-OAEP with SHA-1",
             Operation::RsaOaep(OaepHash::Sha256) => "RSA-OAEP with SHA-256",
+            Operation::RsaPkcs1v15 => "RSA PKCS#1 v1.5",
             Operation::Ecdh => "ECDH",
             Operation::AesGcm => "AES-256-GCM",
         }

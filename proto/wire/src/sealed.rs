@@ -62,6 +62,12 @@ pub enum Sealed {
         /// As long as the modulus.
         ciphertext: Vec<u8>,
     },
+    /// RSAES-PKCS1-v1_5 (RFC 8017 section 7.2). Opens to the sealed bytes, or to any others: a token may answer a
+    /// bad padding with random ones.
+    RsaPkcs1v15 {
+        /// As long as the modulus.
+        ciphertext: Vec<u8>,
+    },
     /// The ephemeral public key of a one-pass Diffie-Hellman (SP 800-56A, C(1e, 1s, ECC CDH)).
     /// Opens to Z, the x coordinate of the shared point, [`Curve::coordinate_len`] bytes.
     Ecdh {
@@ -86,6 +92,7 @@ impl Sealed {
     pub fn operation(&self) -> Operation {
         match self {
             Sealed::RsaOaep { hash, .. } => Operation::RsaOaep(*hash),
+            Sealed::RsaPkcs1v15 { .. } => Operation::RsaPkcs1v15,
             Sealed::Ecdh { .. } => Operation::Ecdh,
             Sealed::AesGcm { .. } => Operation::AesGcm,
         }

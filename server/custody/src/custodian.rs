@@ -48,8 +48,14 @@ pub struct KeyInfo {
 }
 
 impl KeyInfo {
-    /// The algorithms that the key can serve by what its token can do, in the order of [`Algorithm::ALL`].
+    /// What the key is used with where nothing else is configured, in the order of [`Algorithm::ALL`]: what
+    /// its token can do, without what a configuration must ask for by name.
     pub fn algorithms(&self) -> Vec<Algorithm> {
-        Algorithm::ALL.into_iter().filter(|known| self.operations.contains(&known.operation())).collect()
+        Algorithm::ALL.into_iter().filter(|known| known.by_default() && self.serves(*known)).collect()
+    }
+
+    /// Whether the token can do with the key what the algorithm needs.
+    pub fn serves(&self, algorithm: Algorithm) -> bool {
+        self.operations.contains(&algorithm.operation())
     }
 }

@@ -166,7 +166,7 @@ pub struct Key {
     pub token: usize,
     /// What packets call it; symmetric keys alone have one of their own.
     pub kid: Option<String>,
-    /// What it may be used with; `None`: all that the token can do with it.
+    /// What it may be used with; `None`: all that the token can do with it, but for RSA1_5.
     pub algorithms: Option<Vec<Algorithm>>,
     /// Whether RSA-OAEP with SHA-256 may be unpadded in the daemon where the token cannot.
     pub oaep_sha256_in_daemon: bool,
@@ -174,6 +174,13 @@ pub struct Key {
     pub wraps: bool,
     /// What is asked of its custody.
     pub requirement: Requirement,
+}
+
+impl Key {
+    /// Whether it is used with RSA PKCS#1 v1.5, and so with nothing else.
+    pub(crate) fn only_pkcs1_v1_5(&self) -> bool {
+        self.algorithms.as_ref().is_some_and(|listed| listed.contains(&Algorithm::Rsa1_5))
+    }
 }
 
 /// `[[allow]]`

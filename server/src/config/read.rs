@@ -299,6 +299,12 @@ fn one_uri_once(tokens: &[At<Declared>], keys: &[At<Key>], root: &Section<'_, '_
             } else if other.uri == *uri && other.kid != *kid {
                 root.fault(key.span.clone(), "another [[key]] has this uri with another kid, or without");
             }
+            if other.uri == *uri && other.only_pkcs1_v1_5() != key.value.only_pkcs1_v1_5() {
+                root.fault(
+                    key.span.clone(),
+                    "another [[key]] has this uri, and one of the two lists RSA1_5: a key for PKCS#1 v1.5 is for nothing else",
+                );
+            }
         }
     }
 }

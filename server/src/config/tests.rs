@@ -258,6 +258,29 @@ fn unpadding_in_the_daemon_asks_for_its_algorithm_by_name() {
 }
 
 #[test]
+fn a_key_for_pkcs1_v1_5_is_for_nothing_else() {
+    let key = |lines: &str| MINIMAL.replace("object=images\"", &format!("object=images\"\n{lines}"));
+    let config = Config::parse(&key("algorithms = [\"RSA1_5\"]")).unwrap();
+    assert_eq!(config.keys[0].algorithms, Some(vec![Algorithm::Rsa1_5]));
+    for lines in [
+        "algorithms = [\"RSA1_5\", \"RSA-OAEP\"]",
+        "algorithms = [\"RSA-OAEP-256\", \"RSA1_5\"]\noaep_sha256_in_daemon = true",
+    ] {
+        let found = faults(&key(lines));
+        assert!(found.len() == 1 && found[0].1.contains("lists RSA1_5 beside others"), "{found:?}");
+    }
+    let again = |lines: &str| {
+        let other = "[[key]]\nalias = \"other\"\nuri = \"pkcs11:token=prod;object=images\"\n";
+        key("algorithms = [\"RSA1_5\"]").replace("[[allow]]", &format!("{other}{lines}[[allow]]"))
+    };
+    assert!(Config::parse(&again("algorithms = [\"RSA1_5\"]\n")).is_ok());
+    for lines in ["", "algorithms = [\"RSA-OAEP\"]\n"] {
+        let found = faults(&again(lines));
+        assert!(found.len() == 1 && found[0].1.contains("is for nothing else"), "{found:?}");
+    }
+}
+
+#[test]
 fn what_is_not_toml_has_a_line_too() {
     let found = faults("[listen\nunix = ");
     assert!(found.iter().all(|(_, what)| !what.is_empty()), "{found:?}");

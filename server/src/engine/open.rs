@@ -6,8 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use holdfast_custody::Error as CustodyError;
-use holdfast_envelope::FinishError;
-use holdfast_envelope::jwe::{Jwe, Recipient};
+use holdfast_envelope::{FinishError, Packet, ParseError, Recipient};
 use holdfast_wire::{Malformed, PublicKey, Sealed};
 
 use super::{Engine, Trail};
@@ -20,9 +19,9 @@ use crate::status::Failure;
 /// How often a token is asked to open something for one request.
 const MAX_TOKEN_CALLS: usize = 8;
 
-/// One wrapped form of a layer's key.
-pub struct Packet {
-    /// "jwe", or "provider.NAME" for what this daemon wrote itself.
+/// One wrapped form of a layer's key, not yet read.
+pub struct Wrapped {
+    /// "jwe", "pkcs7", "pgp", "pkcs11", or "provider.NAME" for what this daemon wrote itself.
     pub scheme: String,
     /// The annotation's bytes.
     pub data: Vec<u8>,
@@ -90,14 +89,14 @@ impl Engine {
     pub(super) async fn open_first(
         &self,
         request: &Request,
-        packets: &[Packet],
+        packets: &[Wrapped],
         trail: &mut Trail,
     ) -> Result<Opened, Failure> {
         self.audit.ready().await.map_err(|_| Failure::AuditDown)?;
         let mut failures = Failures::default();
         for packet in packets {
             match parse(packet) {
-                Ok(jwe) => match self.open_packet(request, &jwe, trail, &mut failures).await {
+                Ok(packet) => match self.open_packet(request, &packet, trail, &mut failures).await {
                     Some(opened) => {
                         failures.tell(request);
                         return Ok(opened);
@@ -116,14 +115,14 @@ impl Engine {
     async fn open_packet(
         &self,
         request: &Request,
-        jwe: &Jwe,
+        packet: &Packet,
         trail: &mut Trail,
         failures: &mut Failures,
     ) -> Option<Opened> {
-        trail.labels = jwe.labels().clone();
+        trail.labels = packet.labels().clone();
         let admitted = self.keyring.keys().filter(|(index, key)| {
             let named = (*index, key.alias.as_str());
-            self.policy.admit(request.caller(), Action::Unwrap, named, jwe.labels()).is_some()
+            self.policy.admit(request.caller(), Action::Unwrap, named, packet.labels()).is_some()
         });
         let (mut known, mut unknown) = (Vec::new(), FuturesUnordered::new());
         for (index, key) in admitted {
@@ -142,13 +141,13 @@ impl Engine {
         let mut kids = if unknown.is_empty() { Kids::Any } else { Kids::Own };
         let mut unusable = Vec::new();
         loop {
-            for candidate in candidates(jwe, &known, news, kids, failures) {
+            for candidate in candidates(packet, &known, news, kids, failures) {
                 // What is wrong with a key or its token is so for every recipient: asking again would cost the
                 // calls that other keys are left with, and the time.
                 if unusable.contains(&candidate.key) {
                     continue;
                 }
-                let failure = match self.try_candidate(request, jwe, &candidate, trail).await? {
+                let failure = match self.try_candidate(request, packet, &candidate, trail).await? {
                     Ok(opened) => return Some(opened),
                     Err(failure) => failure,
                 };
@@ -181,7 +180,7 @@ impl Engine {
     async fn try_candidate(
         &self,
         request: &Request,
-        jwe: &Jwe,
+        packet: &Packet,
         candidate: &Candidate<'_>,
         trail: &mut Trail,
     ) -> Option<Result<Opened, Failure>> {
@@ -193,11 +192,11 @@ impl Engine {
                 tracing::warn!(request = %request.id, "more keys would fit than are tried for one request ({MAX_TOKEN_CALLS})");
                 return None;
             }
-            let grant = self.policy.admit(request.caller(), Action::Unwrap, (key, alias), jwe.labels())?;
+            let grant = self.policy.admit(request.caller(), Action::Unwrap, (key, alias), packet.labels())?;
             trail.token_calls += 1;
             let lost = self.keyring.lost_connections(key).ok();
             match self.keyring.open(grant, candidate.sealed.clone(), request.deadline).await {
-                Ok(secret) => match jwe.finish(candidate.recipient, secret) {
+                Ok(secret) => match packet.finish(candidate.recipient, secret) {
                     Ok(optsdata) => {
                         trail.aliases = vec![alias.to_owned()];
                         trail.kids = vec![candidate.facts.kid.clone()];
@@ -228,7 +227,7 @@ impl Engine {
 /// A `kid` is a hint. One that is the thumbprint of a key in this list goes to that key alone; unknown or
 /// absent means trial. Keys outside the list play no part, so that a denied key looks like an unknown one.
 fn candidates<'a>(
-    jwe: &Jwe,
+    packet: &Packet,
     admitted: &[Admitted<'a>],
     news: Range<usize>,
     kids: Kids,
@@ -244,7 +243,7 @@ fn candidates<'a>(
     };
     let mut candidates = Vec::new();
     for Admitted { key, alias, facts } in admitted.get(news).unwrap_or_default() {
-        for (index, recipient) in jwe.recipients().iter().enumerate() {
+        for (index, recipient) in packet.recipients().iter().enumerate() {
             let Some((algorithm, sealed)) = recipient.algorithm().zip(recipient.sealed()) else {
                 continue;
             };
@@ -268,29 +267,29 @@ fn candidates<'a>(
     candidates
 }
 
-fn parse(packet: &Packet) -> Result<Jwe, Failure> {
-    if packet.scheme != "jwe" && !packet.scheme.starts_with("provider.") {
-        return Err(Failure::NotSupported(Malformed::new(
-            "this version opens packets of the schemes jwe and provider; encrypt with jwe:PUBLIC-KEY or provider:holdfast",
-        )));
-    }
-    let jwe = Jwe::parse(&packet.data).map_err(Failure::Malformed)?;
-    if jwe.recipients().iter().all(|recipient| recipient.algorithm().is_none()) {
-        let known = holdfast_wire::Algorithm::ALL.map(holdfast_wire::Algorithm::name).join(", ");
+fn parse(wrapped: &Wrapped) -> Result<Packet, Failure> {
+    let packet = Packet::parse(&wrapped.scheme, &wrapped.data).map_err(|error| match error {
+        ParseError::UnknownScheme => Failure::NotSupported(Malformed::new(error.to_string())),
+        ParseError::Malformed(what) => Failure::Malformed(what),
+    })?;
+    if packet.recipients().iter().all(|recipient| recipient.algorithm().is_none()) {
+        let known: Vec<_> = packet.algorithms().into_iter().map(holdfast_wire::Algorithm::name).collect();
         return Err(Failure::NotSupported(Malformed::new(format!(
-            "no recipient of this packet uses an algorithm that this version opens ({known})"
+            "no recipient of this packet uses an algorithm that this version opens ({})",
+            known.join(", ")
         ))));
     }
-    Ok(jwe)
+    Ok(packet)
 }
 
 /// By type and length alone: a ciphertext is as long as its key's modulus, a point lies on its key's curve,
 /// and a key without a public half is a symmetric one.
 fn fits(public: Option<&PublicKey>, sealed: &Sealed) -> bool {
     match (public, sealed) {
-        (Some(PublicKey::Rsa(key)), Sealed::RsaOaep { ciphertext, .. }) => {
-            ciphertext.len() == key.modulus.len()
-        }
+        (
+            Some(PublicKey::Rsa(key)),
+            Sealed::RsaOaep { ciphertext, .. } | Sealed::RsaPkcs1v15 { ciphertext },
+        ) => ciphertext.len() == key.modulus.len(),
         (Some(PublicKey::Ec(key)), Sealed::Ecdh { curve, .. }) => key.curve == *curve,
         (None, Sealed::AesGcm { .. }) => true,
         _ => false,

@@ -122,7 +122,7 @@ impl House {
         self.unwrap_all(who, vec![jwe_packet(packet)]).await
     }
 
-    async fn unwrap_all(&self, who: User, packets: Vec<Packet>) -> Result<Unwrapped, Status> {
+    async fn unwrap_all(&self, who: User, packets: Vec<Wrapped>) -> Result<Unwrapped, Status> {
         let request = Request::begin(who.into(), self.engine.timeout());
         self.engine.clone().unwrap(request, packets).await
     }
@@ -147,8 +147,8 @@ fn without_id(message: &str) -> String {
     message.split(" (request ").next().unwrap().to_owned()
 }
 
-fn jwe_packet(bytes: &[u8]) -> Packet {
-    Packet { scheme: "jwe".into(), data: bytes.to_vec() }
+fn jwe_packet(bytes: &[u8]) -> Wrapped {
+    Wrapped { scheme: "jwe".into(), data: bytes.to_vec() }
 }
 
 fn optsdata() -> OptsData {
@@ -396,12 +396,16 @@ async fn packets_are_alternatives_and_the_malformed_one_does_not_spoil_the_other
     let house = plan.open();
     let good = seal(&[(&key, Algorithm::RsaOaep)], &[]);
     let packets =
-        vec![jwe_packet(b"{"), Packet { scheme: "pkcs7".into(), data: vec![0x30] }, jwe_packet(&good)];
+        vec![jwe_packet(b"{"), Wrapped { scheme: "pkcs7".into(), data: vec![0x30] }, jwe_packet(&good)];
     assert!(same(&house.unwrap_all(ALICE, packets).await.unwrap()));
     let status =
-        house.unwrap_all(ALICE, vec![Packet { scheme: "pkcs7".into(), data: vec![] }]).await.err().unwrap();
+        house.unwrap_all(ALICE, vec![Wrapped { scheme: "age".into(), data: vec![] }]).await.err().unwrap();
     assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(status.message().contains("schemes jwe and provider"), "{}", status.message());
+    assert!(
+        status.message().contains("schemes jwe, pkcs7, pgp, pkcs11 and provider"),
+        "{}",
+        status.message()
+    );
 }
 
 #[tokio::test]

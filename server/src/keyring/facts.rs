@@ -40,16 +40,14 @@ impl Facts {
                 ));
             }
         };
-        let can = info.algorithms();
-        let allowed = |algorithm: &Algorithm| {
-            key.algorithms.as_ref().is_none_or(|configured| configured.contains(algorithm))
+        let algorithms = match &key.algorithms {
+            None => info.algorithms(),
+            Some(listed) => {
+                let used = |known: &Algorithm| listed.contains(known) && info.serves(*known);
+                Algorithm::ALL.into_iter().filter(used).collect()
+            }
         };
-        Ok(Facts {
-            public: info.public,
-            kid,
-            algorithms: can.into_iter().filter(allowed).collect(),
-            custody: info.custody,
-        })
+        Ok(Facts { public: info.public, kid, algorithms, custody: info.custody })
     }
 
     /// "RSA-3072", "P-256" or "AES-256".

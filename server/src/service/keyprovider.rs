@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use super::{Begun, Shared};
-use crate::engine::Packet;
+use crate::engine::Wrapped;
 use crate::status::Failure;
 
 pub(crate) struct KeyProvider(pub(crate) Arc<Shared>);
@@ -35,7 +35,7 @@ impl KeyProviderService for KeyProvider {
             .map_err(|what| engine.refuse(&request, "unwrap", Failure::Malformed(what)))?;
         warn_of_private_values(&request, asked.private_values);
         // ocicrypt splits the annotation of one provider and calls once for each packet in it.
-        let packet = Packet { scheme: "provider.".into(), data: asked.annotation };
+        let packet = Wrapped { scheme: "provider.".into(), data: asked.annotation };
         let unwrapped = engine.unwrap(request, vec![packet]).await?;
         Ok(answer(unwrap_response(unwrapped.released.optsdata())))
     }

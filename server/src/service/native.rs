@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Begun, Shared};
 use crate::config::Action;
-use crate::engine::{Engine, Packet};
+use crate::engine::{Engine, Wrapped};
 use crate::keyring::Key;
 use crate::status::{self, Failure};
 
@@ -32,7 +32,7 @@ impl Holdfast for Native {
             return Err(engine.refuse(&request, "unwrap", Failure::Malformed(what)));
         }
         let packets =
-            packets.into_iter().map(|packet| Packet { scheme: packet.scheme, data: packet.data }).collect();
+            packets.into_iter().map(|packet| Wrapped { scheme: packet.scheme, data: packet.data }).collect();
         let id = request.id;
         let unwrapped = engine.unwrap(request, packets).await?;
         Ok(Response::new(v1::OpenPacketResponse {

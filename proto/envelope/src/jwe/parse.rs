@@ -6,10 +6,12 @@ mod way;
 use holdfast_wire::{Algorithm, Labels, Malformed};
 
 use self::headers::{Headers, check_header, shared_name};
+use self::way::Way;
+use super::agreement::Agreement;
 use super::content::{Content, Enc, additional_data};
-use super::{Jwe, LABELS_HEADER, MAX_LEN, MAX_RECIPIENTS, Recipient};
-use crate::base64url;
+use super::{Jwe, LABELS_HEADER, MAX_LEN, MAX_RECIPIENTS};
 use crate::json::{Object, Value};
+use crate::{Hint, Recipient, base64url};
 
 const PACKET: &str = "the packet";
 const PROTECTED: &str = "the protected header";
@@ -41,12 +43,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Jwe, Malformed> {
 
     let objects = recipient_objects(&packet)?;
     let shared = Shared { enc, alone: objects.len() == 1, protected: &protected, unprotected };
-    let recipients = objects
+    let (recipients, agreements) = objects
         .into_iter()
         .enumerate()
         .map(|(i, own)| shared.recipient(&format!("recipient {}", i + 1), own))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Jwe { recipients, labels, content })
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .unzip();
+    Ok(Jwe { recipients, agreements, labels, content })
 }
 
 /// A packet in compact serialization (RFC 7516 section 7.1), as the members it would have in flattened
@@ -175,7 +179,7 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    fn recipient(&self, what: &str, object: &Object) -> Result<Recipient, Malformed> {
+    fn recipient(&self, what: &str, object: &Object) -> Result<(Recipient, Option<Agreement>), Malformed> {
         let empty = Object::default();
         let own = object.object("header", what)?.unwrap_or(&empty);
         check_header(own, &format!("the header of {what}"))?;
@@ -190,7 +194,12 @@ impl Shared<'_> {
             // Another recipient may still be one that can be opened.
             Err(_) => None,
         };
-        Ok(Recipient { kid: headers.text("kid")?.map(str::to_owned), way })
+        let hint = headers.text("kid")?.map(|kid| Hint::Kid(kid.to_owned()));
+        let (way, agreement) = match way {
+            Some(Way { algorithm, sealed, agreement }) => (Some((algorithm, sealed)), agreement),
+            None => (None, None),
+        };
+        Ok((Recipient::new(hint, way), agreement))
     }
 }
 

@@ -116,7 +116,7 @@ fn rfc_7520_5_13_opens_for_two_of_its_three_recipients() {
     let jwe = opens_to(packet, 1, Algorithm::EcdhEsA256Kw, "rfc/rfc7520-5.4.key.jwk", TEXT);
     opens_to(packet, 2, Algorithm::A256GcmKw, "rfc/rfc7520-5.7.key.jwk", TEXT);
     assert_eq!(jwe.recipients()[0].algorithm(), None);
-    let Some(agreement) = &jwe.recipients()[1].way.as_ref().unwrap().agreement else { panic!("no ECDH") };
+    let Some(agreement) = &jwe.agreements[1] else { panic!("no ECDH") };
     let sealed = jwe.recipients()[1].sealed().unwrap();
     let z = token::open_with_jwk(&token::vector("rfc/rfc7520-5.4.key.jwk"), sealed).unwrap();
     let cek = bytes(&token::text_vector("rfc/rfc7520-5.13.cek"));

@@ -129,7 +129,7 @@ fn it_opens_what_we_seal_to_several() {
 #[test]
 fn we_open_every_algorithm_with_every_content_encryption_in_every_form() {
     let mut opened = 0;
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::ALL.into_iter().filter(|known| known.in_jwe()) {
         for name in keys_for(algorithm) {
             for enc in ENCS {
                 for form in [Form::Compact, Form::Flattened, Form::General] {

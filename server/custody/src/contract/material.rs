@@ -39,6 +39,7 @@ pub fn sealed_for(public: &PublicKey, operation: Operation) -> (Sealed, Secret) 
 pub(super) fn foreign(operation: Operation) -> Sealed {
     match operation {
         Operation::RsaOaep(hash) => Sealed::RsaOaep { hash, ciphertext: vec![1; 256] },
+        Operation::RsaPkcs1v15 => Sealed::RsaPkcs1v15 { ciphertext: vec![1; 256] },
         Operation::Ecdh => foreign_point(Curve::P256),
         Operation::AesGcm => Sealed::AesGcm { iv: [1; 12], ciphertext: vec![1; 32], tag: [1; 16] },
         _ => panic!("{operation}: the suite does not know it"),

@@ -30,7 +30,10 @@ pub(super) fn key(
     });
     let algorithms = section.strings("algorithms").map(|list| {
         if list.value.is_empty() {
-            section.fault(list.span, "algorithms is empty: leave it out to allow all that the token can do");
+            section.fault(
+                list.span.clone(),
+                "algorithms is empty: leave it out to allow all that the token can do",
+            );
         }
         let mut read = Vec::new();
         for name in list.value {
@@ -38,6 +41,12 @@ pub(super) fn key(
                 Ok(algorithm) => read.push(algorithm),
                 Err(error) => section.fault(name.span, format!("{:?} is {error}", name.value)),
             }
+        }
+        if read.contains(&Algorithm::Rsa1_5) && read.iter().any(|other| *other != Algorithm::Rsa1_5) {
+            section.fault(
+                list.span,
+                "algorithms lists RSA1_5 beside others: whoever may have PKCS#1 v1.5 opened often enough can open all that is the key's; take a key of its own, with algorithms = [\"RSA1_5\"]",
+            );
         }
         read
     });

@@ -3,9 +3,16 @@
 use holdfast_wire::{Algorithm, Malformed, OaepHash, Operation, Sealed};
 
 use super::{Headers, Shared, of_length};
-use crate::jwe::Way;
 use crate::jwe::agreement::{Agreement, Goal};
 use crate::jwe::key_wrap;
+
+/// How a recipient's key is opened; only for algorithms that are known.
+pub(super) struct Way {
+    pub(super) algorithm: Algorithm,
+    pub(super) sealed: Sealed,
+    /// What is left to do with what the token opened. None: it is the CEK.
+    pub(super) agreement: Option<Agreement>,
+}
 
 /// Bytes an RSA ciphertext may have: moduli of 2048 to 8192 bits.
 const RSA_CIPHERTEXT_LEN: std::ops::RangeInclusive<usize> = 256..=1024;
@@ -18,6 +25,9 @@ impl Shared<'_> {
         encrypted_key: Option<Vec<u8>>,
         headers: &Headers<'_>,
     ) -> Result<Option<Way>, Malformed> {
+        if !algorithm.in_jwe() {
+            return Ok(None);
+        }
         match algorithm.operation() {
             Operation::RsaOaep(hash) => rsa_oaep(algorithm, hash, encrypted_key, headers).map(Some),
             Operation::Ecdh => self.ecdh(algorithm, encrypted_key, headers),
