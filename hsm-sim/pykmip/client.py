@@ -1,6 +1,6 @@
 """Asks a KMIP server with PyKMIP's own client, over one connection, as who manages its keys would.
 
-The order, in a file: {"host", "port", "cert", "key", "ca", "steps": [{"do": "activate", "id": "1"}, ...]}. On stdout: a list with
+The order, in a file: {"host", "port", "cert", "key", "ca", "version", "steps": [{"do": "activate", "id": "1"}, ...]}. On stdout: a list with
 the answer to each step, {"failed": {"reason", "message"}} where the server said no. Bytes are in hex.
 """
 
@@ -137,7 +137,7 @@ def main():
         order = json.load(file)
     client = pie.ProxyKmipClient(
         hostname=order["host"], port=order["port"], cert=order["cert"], key=order["key"], ca=order["ca"],
-        ssl_version="PROTOCOL_TLSv1_2", kmip_version=enums.KMIPVersion.KMIP_1_4)
+        ssl_version="PROTOCOL_TLSv1_2", kmip_version=enums.KMIPVersion["KMIP_" + order["version"].replace(".", "_")])
     answers = []
     with client:
         for step in order["steps"]:

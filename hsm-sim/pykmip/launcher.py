@@ -38,6 +38,19 @@ def let_private_keys_decrypt():
     method.__code__ = scope[method.__name__].__code__
 
 
+def speak_only(versions):
+    def init(self, *args, **kwargs):
+        theirs(self, *args, **kwargs)
+        self._protocol_versions = [v for v in self._protocol_versions if str(v) in versions]
+
+    theirs = engine.KmipEngine.__init__
+    engine.KmipEngine.__init__ = init
+
+
+if "--versions" in sys.argv:
+    at = sys.argv.index("--versions")
+    speak_only(sys.argv[at + 1].split(","))
+    del sys.argv[at:at + 2]
 if "--rsa" in sys.argv:
     sys.argv.remove("--rsa")
     let_private_keys_decrypt()

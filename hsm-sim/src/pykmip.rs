@@ -15,11 +15,11 @@ mod then;
 mod tls;
 
 use std::ffi::OsString;
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -41,12 +41,24 @@ const LAUNCHER: (&str, &str) = ("launcher.py", include_str!("../pykmip/launcher.
 /// PyKMIP's own client, told by JSON what to do.
 const CLIENT: (&str, &str) = ("client.py", include_str!("../pykmip/client.py"));
 
+/// A version of KMIP that PyKMIP has: major and minor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version([u8; 2]);
+
+/// What is not as PyKMIP is by itself.
+#[derive(Debug, Clone, Default)]
+struct Manner {
+    rsa: bool,
+    /// None for all that it has.
+    versions: Option<Vec<Version>>,
+}
+
 /// A running server. Dropping it kills it, and the processes that it has started.
 #[derive(Debug)]
 pub struct Pykmip {
     dir: PathBuf,
     port: u16,
-    rsa: bool,
+    manner: Manner,
     authority: Authority,
     server: Credentials,
     client: Credentials,
@@ -58,17 +70,27 @@ pub struct Pykmip {
 impl Pykmip {
     /// In a scratch directory (mode 0700) that is removed on drop, as PyKMIP is: private keys do not decrypt.
     pub fn start() -> Result<Pykmip, Error> {
-        Pykmip::scratch(false)
+        Pykmip::scratch(Manner::default())
     }
 
     /// As [`Pykmip::start`], but RSA keys decrypt too: PKCS #1 v1.5, and OAEP with the hash that is asked for in
     /// both of its places.
     pub fn with_rsa() -> Result<Pykmip, Error> {
-        Pykmip::scratch(true)
+        Pykmip::scratch(Manner { rsa: true, versions: None })
+    }
+
+    /// As [`Pykmip::with_rsa`], but it speaks these versions of KMIP alone, given as major and minor.
+    pub fn speaking(versions: &[[u8; 2]]) -> Result<Pykmip, Error> {
+        let versions = versions.iter().copied().map(Version).collect();
+        Pykmip::scratch(Manner { rsa: true, versions: Some(versions) })
     }
 
     /// In `dir`, which is made (mode 0700) if it is not there, and stays; as [`Pykmip::with_rsa`] if `rsa`.
     pub fn start_in(dir: &Path, rsa: bool) -> Result<Pykmip, Error> {
+        Pykmip::with_manner(dir, Manner { rsa, versions: None })
+    }
+
+    fn with_manner(dir: &Path, manner: Manner) -> Result<Pykmip, Error> {
         let dir = prepare(dir)?;
         let authority = Authority::new(&dir, "authority")?;
         let server = authority.issue("server", &Leaf::server("DNS:localhost,IP:127.0.0.1"))?;
@@ -77,7 +99,7 @@ impl Pykmip {
         let mut tries = 1;
         let (port, process) = loop {
             let port = port::free()?;
-            match run(&dir, port, rsa, &authority, &server, &probe) {
+            match run(&dir, port, &manner, &authority, &server, &probe) {
                 Ok(process) => break (port, process),
                 Err(Error::Ended { stderr, .. }) if tries < TRIES && stderr.contains("failed to bind") => {
                     tries += 1
@@ -85,7 +107,7 @@ impl Pykmip {
                 Err(error) => return Err(error),
             }
         };
-        Ok(Pykmip { dir, port, rsa, authority, server, client, probe, process, _scratch: None })
+        Ok(Pykmip { dir, port, manner, authority, server, client, probe, process, _scratch: None })
     }
 
     /// Its directory, absolute.
@@ -136,7 +158,7 @@ impl Pykmip {
     /// Starts it again on the same port, with the keys that it had stored.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.kill()?;
-        self.process = run(&self.dir, self.port, self.rsa, &self.authority, &self.server, &self.probe)?;
+        self.process = run(&self.dir, self.port, &self.manner, &self.authority, &self.server, &self.probe)?;
         Ok(())
     }
 
@@ -167,11 +189,25 @@ impl Pykmip {
         self.process.keep();
     }
 
-    fn scratch(rsa: bool) -> Result<Pykmip, Error> {
+    fn scratch(manner: Manner) -> Result<Pykmip, Error> {
         let scratch = scratch_dir("hsm-sim-pykmip-")?;
-        let mut pykmip = Pykmip::start_in(scratch.path(), rsa)?;
+        let mut pykmip = Pykmip::with_manner(scratch.path(), manner)?;
         pykmip._scratch = Some(scratch);
         Ok(pykmip)
+    }
+}
+
+impl Manner {
+    /// That of our own questions.
+    fn version(&self) -> Version {
+        self.versions.as_ref().and_then(|versions| versions.first()).cloned().unwrap_or(Version([1, 4]))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor] = self.0;
+        write!(f, "{major}.{minor}")
     }
 }
 
@@ -201,7 +237,7 @@ fn prepare(dir: &Path) -> Result<PathBuf, Error> {
 fn run(
     dir: &Path,
     port: u16,
-    rsa: bool,
+    manner: &Manner,
     authority: &Authority,
     server: &Credentials,
     probe: &Probe,
@@ -219,12 +255,17 @@ fn run(
     let conf = dir.join("server.conf");
     fs::write(&conf, configuration).map_err(Error::io("writing", &conf))?;
     let mut command = script(dir, LAUNCHER.0)?;
-    if rsa {
+    if manner.rsa {
         command.arg("--rsa");
     }
+    if let Some(versions) = &manner.versions {
+        let versions: Vec<String> = versions.iter().map(Version::to_string).collect();
+        command.arg("--versions").arg(versions.join(","));
+    }
+    let version = manner.version();
     command.arg("-f").arg(conf).arg("-l").arg(dir.join(log::FILE));
     Process::spawn_lasting(command, "pykmip", &dir.join(log::OUTPUT))?
-        .ready_when(PATIENCE, |_| probe.answers(port).is_ok())
+        .ready_when(PATIENCE, |_| probe.answers(port, &version).is_ok())
 }
 
 /// A script of ours, in the environment that has PyKMIP, with nothing of the user's own settings.

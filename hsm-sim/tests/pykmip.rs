@@ -268,3 +268,14 @@ fn a_directory_that_pykmip_would_misread_is_refused() {
     let error = Pykmip::start_in(&scratch.path().join("100%"), false).unwrap_err().to_string();
     assert!(error.ends_with("use a path in UTF-8 without '%'"), "{error}");
 }
+
+#[test]
+fn it_speaks_the_versions_that_it_is_to_speak_alone() {
+    for version in [[1, 4], [2, 0]] {
+        let pykmip = Pykmip::speaking(&[version]).unwrap();
+        let id = pykmip.create_aes("images").unwrap();
+        assert_eq!(pykmip.locate("images").unwrap(), [id.clone()]);
+        assert_eq!(pykmip.attributes(&id).unwrap()["Sensitive"], true);
+        assert_eq!(pykmip.get(&id).unwrap().len(), 32);
+    }
+}

@@ -131,6 +131,7 @@ impl Pykmip {
             "cert": self.client.certificate,
             "key": self.client.key,
             "ca": self.authority.certificate(),
+            "version": self.manner.version().to_string(),
             "steps": steps,
         });
         let mut file = self.file()?;

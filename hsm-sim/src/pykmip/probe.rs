@@ -8,22 +8,25 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::tls;
+use super::{Version, tls};
 use crate::{Credentials, Error};
 
-/// A request of KMIP 1.2 with one batch item, Discover Versions (KMIP 1.2, section 4.26), in TTLV (section 9.1):
-/// tag (3 bytes), type (1), length (4), value padded to 8.
-const DISCOVER_VERSIONS: [u8; 104] = [
-    0x42, 0x00, 0x78, 1, 0, 0, 0, 96, // Request Message
-    0x42, 0x00, 0x77, 1, 0, 0, 0, 56, // Request Header
-    0x42, 0x00, 0x69, 1, 0, 0, 0, 32, // Protocol Version
-    0x42, 0x00, 0x6a, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, // its major
-    0x42, 0x00, 0x6b, 2, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 0, // and minor
-    0x42, 0x00, 0x0d, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, // Batch Count
-    0x42, 0x00, 0x0f, 1, 0, 0, 0, 24, // Batch Item
-    0x42, 0x00, 0x5c, 5, 0, 0, 0, 4, 0, 0, 0, 0x1e, 0, 0, 0, 0, // Operation
-    0x42, 0x00, 0x79, 1, 0, 0, 0, 0, // Request Payload
-];
+/// A request with one batch item, Discover Versions (KMIP 1.2, section 4.26), in TTLV (section 9.1): tag (3 bytes),
+/// type (1), length (4), value padded to 8. In a version that the server speaks: it refuses any other.
+const fn discover_versions(version: &Version) -> [u8; 104] {
+    let [major, minor] = version.0;
+    [
+        0x42, 0x00, 0x78, 1, 0, 0, 0, 96, // Request Message
+        0x42, 0x00, 0x77, 1, 0, 0, 0, 56, // Request Header
+        0x42, 0x00, 0x69, 1, 0, 0, 0, 32, // Protocol Version
+        0x42, 0x00, 0x6a, 2, 0, 0, 0, 4, 0, 0, 0, major, 0, 0, 0, 0, // its major
+        0x42, 0x00, 0x6b, 2, 0, 0, 0, 4, 0, 0, 0, minor, 0, 0, 0, 0, // and minor
+        0x42, 0x00, 0x0d, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, // Batch Count
+        0x42, 0x00, 0x0f, 1, 0, 0, 0, 24, // Batch Item
+        0x42, 0x00, 0x5c, 5, 0, 0, 0, 4, 0, 0, 0, 0x1e, 0, 0, 0, 0, // Operation
+        0x42, 0x00, 0x79, 1, 0, 0, 0, 0, // Request Payload
+    ]
+}
 /// Result Status (an enumeration of 4 bytes) Success.
 const SUCCESS: [u8; 12] = [0x42, 0x00, 0x7f, 5, 0, 0, 0, 4, 0, 0, 0, 0];
 /// The answer names some versions: this is enough, and not what a stranger could make us keep.
@@ -40,9 +43,9 @@ impl Probe {
         Ok(Probe { config: tls::client(client)? })
     }
 
-    pub(super) fn answers(&self, port: u16) -> io::Result<()> {
+    pub(super) fn answers(&self, port: u16, version: &Version) -> io::Result<()> {
         let mut stream = self.dial(port, Some(Duration::from_secs(5)))?;
-        stream.write_all(&DISCOVER_VERSIONS)?;
+        stream.write_all(&discover_versions(version))?;
         let mut header = [0; 8];
         stream.read_exact(&mut header)?;
         let [0x42, 0x00, 0x7b, 1, length @ ..] = header else {
@@ -56,6 +59,7 @@ impl Probe {
             Err(io::ErrorKind::InvalidData.into())
         }
     }
+
     /// A connection to the server, which has `within` for each answer.
     pub(super) fn dial(
         &self,

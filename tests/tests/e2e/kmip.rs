@@ -68,7 +68,7 @@ fn check_tells_all_that_the_server_states_of_a_key() {
     let (house, _) = make(house, "offline", "rsa-2048");
     let said = must(&mut house.check(&["--tokens"]));
     for part in [
-        &format!("kmip:server=kms-1: good: PyKMIP 0.11.0 Software Server, KMIP 1.4, at {}", server.address())
+        &format!("kmip:server=kms-1: good: PyKMIP 0.11.0 Software Server, KMIP 2.0, at {}", server.address())
             [..],
         "backup: AES-256, of unproven origin, extractability unproven",
         "kid backup-kid",

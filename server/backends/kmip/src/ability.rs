@@ -67,7 +67,7 @@ fn tried(client: &mut Client, id: &str, attributes: &Attributes) -> Result<Abili
             Ability::Rsa { public, ways }
         }
         _ => {
-            let told = |name| attributes.told(name).unwrap_or_else(|| "untold".to_owned());
+            let told = |attribute| attributes.told(attribute).unwrap_or_else(|| "untold".to_owned());
             return Err(Error::KeyUnfit(format!(
                 "it is a {} for {}; only RSA private keys and AES keys of 256 bits can be used",
                 told(attribute::OBJECT_TYPE),

@@ -8,8 +8,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::client::Client;
 use crate::errors::{Asked, refused};
+use crate::form::{Form, Given};
 use crate::message::line;
-use crate::protocol::{Operation, attribute, tag, usage, value};
+use crate::protocol::attribute::{self, Attribute};
+use crate::protocol::{Operation, tag, usage, value};
 use crate::ttlv::{Item, Value};
 
 /// Where a key is in its life (section 3.22; the states are those of NIST SP 800-57 part 1).
@@ -24,39 +26,37 @@ pub(crate) enum State {
 }
 
 /// The attributes of an object, in the order in which the server tells them.
-pub(crate) struct Attributes(Vec<(String, Item)>);
+pub(crate) struct Attributes(Vec<(Attribute, Item)>);
 
 impl Attributes {
     pub(crate) fn fetch(client: &mut Client, id: &str) -> Result<Attributes, Error> {
         let payload = vec![Item::text(tag::UNIQUE_IDENTIFIER, id)];
         let answer = client.ask(Operation::GetAttributes, payload)?;
-        Ok(Attributes::of(answer.map_err(|failure| refused(&failure, Asked::Other))?))
+        Ok(Attributes::of(answer.map_err(|failure| refused(&failure, Asked::Other))?, client.form()))
     }
 
     /// Those in the payload of an answer.
-    pub(crate) fn of(payload: Item) -> Attributes {
-        let Value::Structure(items) = payload.value else { return Attributes(Vec::new()) };
-        let attributes = items.into_iter().filter(|item| item.tag == tag::ATTRIBUTE);
-        Attributes(attributes.filter_map(named).collect())
+    pub(crate) fn of(payload: Item, form: Form) -> Attributes {
+        Attributes(form.read(payload))
     }
 
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Item> {
-        self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value)
+    pub(crate) fn all(&self, attribute: Attribute) -> impl Iterator<Item = &Item> {
+        self.0.iter().filter(move |(other, _)| *other == attribute).map(|(_, value)| value)
     }
 
-    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
-        match self.all(name).next()?.value {
+    pub(crate) fn flag(&self, attribute: Attribute) -> Option<bool> {
+        match self.all(attribute).next()?.value {
             Value::Boolean(value) => Some(value),
             _ => None,
         }
     }
 
-    pub(crate) fn enumeration(&self, name: &str) -> Option<u32> {
-        self.all(name).next()?.as_enumeration()
+    pub(crate) fn enumeration(&self, attribute: Attribute) -> Option<u32> {
+        self.all(attribute).next()?.as_enumeration()
     }
 
-    pub(crate) fn integer(&self, name: &str) -> Option<i32> {
-        self.all(name).next()?.as_integer()
+    pub(crate) fn integer(&self, attribute: Attribute) -> Option<i32> {
+        self.all(attribute).next()?.as_integer()
     }
 
     /// None where the server tells none, or one that the standard does not have.
@@ -83,38 +83,27 @@ impl Attributes {
     }
 
     /// What there is to tell of an attribute; None if the server does not tell it.
-    pub(crate) fn told(&self, name: &str) -> Option<String> {
-        let values: Vec<String> = self.all(name).filter_map(|value| told(name, value)).collect();
+    pub(crate) fn told(&self, attribute: Attribute) -> Option<String> {
+        let values: Vec<String> = self.all(attribute).filter_map(|value| told(attribute, value)).collect();
         if values.is_empty() { None } else { Some(values.join(", ")) }
     }
 }
 
-fn named(attribute: Item) -> Option<(String, Item)> {
-    let name = line(attribute.get_text(tag::ATTRIBUTE_NAME)?);
-    let Value::Structure(fields) = attribute.value else { return None };
-    Some((name, fields.into_iter().find(|field| field.tag == tag::ATTRIBUTE_VALUE)?))
-}
-
-/// An attribute of a request.
-pub(crate) fn attribute(name: &str, value: Item) -> Item {
-    Item::structure(tag::ATTRIBUTE, vec![Item::text(tag::ATTRIBUTE_NAME, name), value])
-}
-
 /// The Name attribute of a request.
-pub(crate) fn name_attribute(name: &str) -> Item {
+pub(crate) fn name(name: &str) -> Given {
     let fields = vec![
         Item::text(tag::NAME_VALUE, name),
         Item::enumeration(tag::NAME_TYPE, value::UNINTERPRETED_TEXT_STRING),
     ];
-    attribute(attribute::NAME, Item::structure(tag::ATTRIBUTE_VALUE, fields))
+    (attribute::NAME, Value::Structure(fields))
 }
 
-fn told(name: &str, value: &Item) -> Option<String> {
+fn told(attribute: Attribute, value: &Item) -> Option<String> {
     const STATES: [&str; 6] =
         ["Pre-Active", "Active", "Deactivated", "Compromised", "Destroyed", "Destroyed Compromised"];
     const OBJECTS: [&str; 4] = ["Certificate", "Symmetric Key", "Public Key", "Private Key"];
     const ALGORITHMS: [&str; 4] = ["DES", "3DES", "AES", "RSA"];
-    let names: &[&str] = match name {
+    let names: &[&str] = match attribute {
         attribute::STATE => &STATES,
         attribute::OBJECT_TYPE => &OBJECTS,
         attribute::ALGORITHM => &ALGORITHMS,
@@ -127,7 +116,7 @@ fn told(name: &str, value: &Item) -> Option<String> {
                 None => format!("{number:#x}"),
             })
         }
-        Value::Integer(mask) if name == attribute::USAGE_MASK => Some(mask_told(*mask)),
+        Value::Integer(mask) if attribute == attribute::USAGE_MASK => Some(mask_told(*mask)),
         Value::Integer(number) => Some(number.to_string()),
         Value::LongInteger(number) => Some(number.to_string()),
         Value::Boolean(value) => Some(value.to_string()),
@@ -152,41 +141,47 @@ fn mask_told(mask: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::form::Of;
 
-    fn attributes(of: Vec<Item>) -> Attributes {
-        Attributes::of(Item::structure(tag::RESPONSE_PAYLOAD, of))
+    fn attributes(form: Form, of: Vec<Given>) -> Attributes {
+        Attributes::of(Item::structure(tag::RESPONSE_PAYLOAD, form.write(Of::Wanted, of)), form)
     }
 
     #[test]
     fn attributes_are_told_in_the_words_of_the_standard() {
-        let value = |value| Item { tag: tag::ATTRIBUTE_VALUE, value };
-        let told = attributes(vec![
-            attribute("State", value(Value::Enumeration(3))),
-            attribute("Object Type", value(Value::Enumeration(9))),
-            attribute("Cryptographic Usage Mask", value(Value::Integer(0xc))),
-            attribute("Activation Date", value(Value::DateTime(1_700_000_000))),
-            attribute("Sensitive", value(Value::Boolean(true))),
-            name_attribute("images"),
-            name_attribute("images\n2026"),
-        ]);
-        for (name, text) in [
-            ("State", "Deactivated"),
-            ("Object Type", "0x9"),
-            ("Cryptographic Usage Mask", "Encrypt, Decrypt"),
-            ("Activation Date", "2023-11-14T22:13:20Z"),
-            ("Sensitive", "true"),
-            ("Name", "images, images 2026"),
-        ] {
-            assert_eq!(told.told(name).as_deref(), Some(text), "{name}");
+        for form in [Form::Named, Form::Tagged] {
+            let told = attributes(
+                form,
+                vec![
+                    (attribute::STATE, Value::Enumeration(3)),
+                    (attribute::OBJECT_TYPE, Value::Enumeration(9)),
+                    (attribute::USAGE_MASK, Value::Integer(0xc)),
+                    (attribute::ACTIVATION_DATE, Value::DateTime(1_700_000_000)),
+                    (attribute::SENSITIVE, Value::Boolean(true)),
+                    name("images"),
+                    name("images\n2026"),
+                ],
+            );
+            for (attribute, text) in [
+                (attribute::STATE, "Deactivated"),
+                (attribute::OBJECT_TYPE, "0x9"),
+                (attribute::USAGE_MASK, "Encrypt, Decrypt"),
+                (attribute::ACTIVATION_DATE, "2023-11-14T22:13:20Z"),
+                (attribute::SENSITIVE, "true"),
+                (attribute::NAME, "images, images 2026"),
+            ] {
+                assert_eq!(told.told(attribute).as_deref(), Some(text), "{form:?}: {attribute:?}");
+            }
+            assert_eq!(told.told(attribute::EXTRACTABLE), None);
+            assert_eq!(told.state(), Some(State::Deactivated));
         }
-        assert_eq!(told.told("Extractable"), None);
-        assert_eq!(told.state(), Some(State::Deactivated));
     }
 
     #[test]
     fn an_attribute_of_the_wrong_type_is_not_told_as_a_fact() {
-        let text = Item::text(tag::ATTRIBUTE_VALUE, "true");
-        let wrong = attributes(vec![attribute("Sensitive", text), Item::integer(tag::ATTRIBUTE, 1)]);
-        assert_eq!((wrong.flag("Sensitive"), wrong.state()), (None, None));
+        for form in [Form::Named, Form::Tagged] {
+            let wrong = attributes(form, vec![(attribute::SENSITIVE, Value::Text("true".into()))]);
+            assert_eq!((wrong.flag(attribute::SENSITIVE), wrong.state()), (None, None));
+        }
     }
 }

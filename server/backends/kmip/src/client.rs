@@ -4,10 +4,14 @@ use holdfast_custody::Error;
 use holdfast_wire::Malformed;
 
 use crate::errors::{Asked, reason, refused, unreadable};
+use crate::form::Form;
 use crate::message::{self, Answer, Question, line};
 use crate::protocol::{Operation, Version, tag, value};
 use crate::stream::Stream;
 use crate::ttlv::Item;
+
+/// Every version, for people.
+const SPOKEN: &str = "1.2, 1.3, 1.4, 2.0 and 2.1";
 
 pub(crate) struct Client {
     stream: Stream,
@@ -48,26 +52,41 @@ impl Client {
         })
     }
 
+    /// How attributes are written.
+    pub(crate) fn form(&self) -> Form {
+        Form::of(self.version)
+    }
+
     /// Whether the server offers an operation, as far as it says.
     pub(crate) fn offers(&self, operation: Operation) -> bool {
         self.operations.as_ref().is_none_or(|offered| offered.contains(&operation.number()))
     }
 
-    /// The best version that is spoken on both sides (DiscoverVersions, section 4.26).
+    /// The best version that is spoken on both sides (DiscoverVersions, section 4.26). A server may refuse to read a
+    /// question in a version that it does not have: then it is asked in the next.
     fn agree(&mut self) -> Result<Version, Error> {
-        let ours = Version::ALL.map(message::protocol_version).into();
-        let answer = self.ask(Operation::DiscoverVersions, ours)?.map_err(|failure| {
-            Error::Unavailable(format!(
-                "the server does not tell which versions of KMIP it speaks: {}; it must speak 1.2, 1.3 or 1.4",
-                failure.text
-            ))
-        })?;
-        let theirs: Vec<Version> = answer.items().iter().filter_map(version).collect();
-        Version::ALL.into_iter().find(|version| theirs.contains(version)).ok_or_else(|| {
-            Error::Unavailable(
-                "the server speaks none of KMIP 1.2, 1.3 and 1.4; allow one of them there".into(),
-            )
-        })
+        let mut refusal = None;
+        for asked_in in Version::TO_ASK_IN {
+            self.version = asked_in;
+            let ours = Version::ALL.map(message::protocol_version).into();
+            let answer = match self.ask(Operation::DiscoverVersions, ours)? {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    refusal.get_or_insert(failure.text);
+                    continue;
+                }
+            };
+            let theirs: Vec<Version> = answer.items().iter().filter_map(version).collect();
+            return Version::ALL.into_iter().find(|version| theirs.contains(version)).ok_or_else(|| {
+                Error::Unavailable(format!(
+                    "the server speaks none of KMIP {SPOKEN}; allow one of them there"
+                ))
+            });
+        }
+        Err(Error::Unavailable(format!(
+            "the server does not tell which versions of KMIP it speaks: {}; it must speak one of {SPOKEN}",
+            refusal.unwrap_or_default()
+        )))
     }
 
     /// Asks what the server is and can do.

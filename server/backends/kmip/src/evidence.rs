@@ -7,10 +7,10 @@ use holdfast_custody::Custody;
 
 use crate::attributes::Attributes;
 use crate::client::Client;
-use crate::protocol::attribute;
+use crate::protocol::attribute::{self, Attribute};
 
 /// What is told of every key, in this order; the first ones also where the server does not tell them.
-pub(crate) const NAMES: [&str; 20] = [
+pub(crate) const TOLD: [Attribute; 20] = [
     attribute::STATE,
     attribute::SENSITIVE,
     attribute::ALWAYS_SENSITIVE,
@@ -19,18 +19,18 @@ pub(crate) const NAMES: [&str; 20] = [
     attribute::USAGE_MASK,
     attribute::ALGORITHM,
     attribute::LENGTH,
-    "Object Type",
-    "Name",
-    "Initial Date",
-    "Original Creation Date",
-    "Activation Date",
-    "Process Start Date",
-    "Protect Stop Date",
-    "Deactivation Date",
-    "Compromise Occurrence Date",
-    "Compromise Date",
-    "Operation Policy Name",
-    "Key Value Present",
+    attribute::OBJECT_TYPE,
+    attribute::NAME,
+    attribute::INITIAL_DATE,
+    attribute::ORIGINAL_CREATION_DATE,
+    attribute::ACTIVATION_DATE,
+    attribute::PROCESS_START_DATE,
+    attribute::PROTECT_STOP_DATE,
+    attribute::DEACTIVATION_DATE,
+    attribute::COMPROMISE_OCCURRENCE_DATE,
+    attribute::COMPROMISE_DATE,
+    attribute::OPERATION_POLICY_NAME,
+    attribute::KEY_VALUE_PRESENT,
 ];
 
 /// How many of them are told in any case.
@@ -39,9 +39,9 @@ const UNTOLD: &str = "not told";
 
 /// Everything the server says of the key with these attributes, and of itself.
 pub(crate) fn of(id: &str, attributes: &Attributes, client: &Client) -> Custody {
-    let told = NAMES.iter().enumerate().filter_map(|(index, name)| {
+    let told = TOLD.into_iter().enumerate().filter_map(|(index, attribute)| {
         let untold = (index < ALWAYS).then(|| UNTOLD.to_owned());
-        Some(((*name).to_owned(), attributes.told(name).or(untold)?))
+        Some((attribute.name.to_owned(), attributes.told(attribute).or(untold)?))
     });
     let server = [
         ("Unique Identifier", crate::message::line(id)),

@@ -101,7 +101,8 @@ fn encrypt(client: &mut Client, id: &str, iv: Iv, secret: &Secret) -> Result<Par
     let answers = client.ask_all(vec![state, Question { operation: Operation::Encrypt, payload }])?;
     let [attributes, sealed] = <[_; 2]>::try_from(answers)
         .map_err(|_| Error::Internal("two questions with another number of answers".into()))?;
-    let attributes = Attributes::of(attributes.map_err(|failure| refused(&failure, Asked::Other))?);
+    let attributes = attributes.map_err(|failure| refused(&failure, Asked::Other))?;
+    let attributes = Attributes::of(attributes, client.form());
     may_seal(attributes.state())?;
     let asked = Asked::ToSeal(Native::AesGcm.name());
     let sealed = sealed.map_err(|failure| refused(&failure, asked))?;

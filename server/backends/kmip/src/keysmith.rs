@@ -8,17 +8,18 @@
 use holdfast_custody::{Custodian as _, Error, KeyInfo, KeyKind, Keysmith, Made, PrivateKey, Requirement};
 use holdfast_wire::KeyUri;
 
-use crate::attributes::{Attributes, State, attribute, name_attribute};
+use crate::attributes::{self, Attributes, State};
 use crate::connection::Connection;
 use crate::errors::{Asked, is_about_attributes, refused};
+use crate::form::{Form, Given, Of};
 use crate::message::Question;
 use crate::object;
-use crate::protocol::{self, Operation, tag, usage, value};
-use crate::ttlv::{Item, Tag};
+use crate::protocol::attribute::{self, Attribute};
+use crate::protocol::{Operation, tag, usage, value};
+use crate::ttlv::{Item, Tag, Value};
 
 /// The attributes that keep a key in its server, the least known last.
-const KEEPING: [(&str, bool); 2] =
-    [(protocol::attribute::SENSITIVE, true), (protocol::attribute::EXTRACTABLE, false)];
+const KEEPING: [(Attribute, bool); 2] = [(attribute::SENSITIVE, true), (attribute::EXTRACTABLE, false)];
 
 /// A connection that makes keys.
 pub(crate) struct Smith(Connection);
@@ -82,10 +83,13 @@ impl Smith {
     /// Makes the key; its identifiers, the private or symmetric one first, and which attributes had to be left out.
     fn make(&mut self, name: &str, kind: KeyKind) -> Result<(Vec<String>, Vec<&'static str>), Error> {
         for kept in (0..=KEEPING.len()).rev() {
-            let question = creating(name, kind, &KEEPING[..kept])?;
+            let question = creating(self.0.client().form(), name, kind, &KEEPING[..kept])?;
             match self.0.client().ask(question.operation, question.payload)? {
                 Ok(answer) => {
-                    return Ok((ids(&answer)?, KEEPING[kept..].iter().map(|(name, _)| *name).collect()));
+                    return Ok((
+                        ids(&answer)?,
+                        KEEPING[kept..].iter().map(|(attribute, _)| attribute.name).collect(),
+                    ));
                 }
                 Err(failure) if kept > 0 && is_about_attributes(&failure) => {}
                 Err(failure) => return Err(refused(&failure, Asked::Other)),
@@ -160,39 +164,33 @@ fn ids(answer: &Item) -> Result<Vec<String>, Error> {
 }
 
 /// Create (section 4.1) or CreateKeyPair (4.2).
-fn creating(name: &str, kind: KeyKind, keeping: &[(&str, bool)]) -> Result<Question, Error> {
-    let keeping =
-        || keeping.iter().map(|(name, value)| attribute(name, Item::boolean(tag::ATTRIBUTE_VALUE, *value)));
-    let usage = |mask| attribute(protocol::attribute::USAGE_MASK, Item::integer(tag::ATTRIBUTE_VALUE, mask));
-    let what = |algorithm, bits: u16| {
-        let algorithm = Item::enumeration(tag::ATTRIBUTE_VALUE, algorithm);
-        let length = Item::integer(tag::ATTRIBUTE_VALUE, i32::from(bits));
-        [
-            attribute(protocol::attribute::ALGORITHM, algorithm),
-            attribute(protocol::attribute::LENGTH, length),
-            name_attribute(name),
+fn creating(form: Form, name: &str, kind: KeyKind, keeping: &[(Attribute, bool)]) -> Result<Question, Error> {
+    let keeping = keeping.iter().map(|(attribute, value)| (*attribute, Value::Boolean(*value)));
+    let usage = |mask| (attribute::USAGE_MASK, Value::Integer(mask));
+    let what = |algorithm, bits: u16| -> Vec<Given> {
+        vec![
+            (attribute::ALGORITHM, Value::Enumeration(algorithm)),
+            (attribute::LENGTH, Value::Integer(i32::from(bits))),
+            attributes::name(name),
         ]
     };
     match kind {
         KeyKind::Aes256 => {
-            let mut attributes = Vec::from(what(value::AES, 256));
-            attributes.push(usage(usage::ENCRYPT | usage::DECRYPT));
-            attributes.extend(keeping());
-            let payload = vec![
-                Item::enumeration(tag::OBJECT_TYPE, value::SYMMETRIC_KEY),
-                Item::structure(tag::TEMPLATE_ATTRIBUTE, attributes),
-            ];
+            let mut new = what(value::AES, 256);
+            new.push(usage(usage::ENCRYPT | usage::DECRYPT));
+            new.extend(keeping);
+            let mut payload = vec![Item::enumeration(tag::OBJECT_TYPE, value::SYMMETRIC_KEY)];
+            payload.extend(form.write(Of::New, new));
             Ok(Question { operation: Operation::Create, payload })
         }
         KeyKind::Rsa(bits) => {
-            let common = Vec::from(what(value::RSA, bits));
-            let private = std::iter::once(usage(usage::DECRYPT)).chain(keeping()).collect();
-            let public = vec![usage(usage::ENCRYPT)];
-            let payload = vec![
-                Item::structure(tag::COMMON_TEMPLATE_ATTRIBUTE, common),
-                Item::structure(tag::PRIVATE_KEY_TEMPLATE_ATTRIBUTE, private),
-                Item::structure(tag::PUBLIC_KEY_TEMPLATE_ATTRIBUTE, public),
+            let private = std::iter::once(usage(usage::DECRYPT)).chain(keeping).collect();
+            let parts = [
+                form.write(Of::Pair, what(value::RSA, bits)),
+                form.write(Of::Private, private),
+                form.write(Of::Public, vec![usage(usage::ENCRYPT)]),
             ];
+            let payload = parts.into_iter().flatten().collect();
             Ok(Question { operation: Operation::CreateKeyPair, payload })
         }
         _ => Err(Error::KeyUnfit(format!(

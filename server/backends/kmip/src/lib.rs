@@ -1,4 +1,4 @@
-//! Keys in a KMIP server (OASIS Key Management Interoperability Protocol, 1.2 to 1.4).
+//! Keys in a KMIP server (OASIS Key Management Interoperability Protocol, 1.2 to 2.1).
 //!
 //! A [`Token`] stands for one `[[token]]` of the configuration: a server, or several that are one cluster. Each
 //! worker of its pool calls [`Token::connect`] on its own thread and gets a
@@ -28,6 +28,7 @@ mod cluster;
 mod connection;
 mod errors;
 mod evidence;
+mod form;
 mod gcm;
 mod keysmith;
 mod message;

@@ -3,12 +3,13 @@
 use holdfast_custody::Error;
 use holdfast_wire::KeyUri;
 
-use crate::attributes::{attribute, name_attribute};
+use crate::attributes;
 use crate::client::Client;
 use crate::errors::{Asked, reason, refused};
+use crate::form::Of;
 use crate::message::Question;
-use crate::protocol::{self, Operation, tag, value};
-use crate::ttlv::Item;
+use crate::protocol::{Operation, attribute, tag, value};
+use crate::ttlv::{Item, Value};
 
 /// How many objects of one name are counted.
 const MAX_FOUND: i32 = 100;
@@ -49,13 +50,12 @@ pub(crate) fn find(client: &mut Client, uri: &KeyUri) -> Result<String, Error> {
 
 /// Every object of a name and of one of these types.
 pub(crate) fn named(client: &mut Client, name: &str, types: &[u32]) -> Result<Vec<String>, Error> {
-    let question = |kind: &u32| Question {
-        operation: Operation::Locate,
-        payload: vec![
-            Item::integer(tag::MAXIMUM_ITEMS, MAX_FOUND),
-            name_attribute(name),
-            attribute(protocol::attribute::OBJECT_TYPE, Item::enumeration(tag::ATTRIBUTE_VALUE, *kind)),
-        ],
+    let form = client.form();
+    let question = |kind: &u32| {
+        let wanted = vec![attributes::name(name), (attribute::OBJECT_TYPE, Value::Enumeration(*kind))];
+        let mut payload = vec![Item::integer(tag::MAXIMUM_ITEMS, MAX_FOUND)];
+        payload.extend(form.write(Of::Wanted, wanted));
+        Question { operation: Operation::Locate, payload }
     };
     let mut found = Vec::new();
     for answer in client.ask_all(types.iter().map(question).collect())? {

@@ -1,5 +1,7 @@
-//! The numbers of KMIP that are used here: tags (section 9.1.3.1), enumerations (9.1.3.2) and names of attributes
-//! (section 3) of KMIP 1.4.
+//! The numbers of KMIP that are used here: tags (KMIP 1.4, section 9.1.3.1; 2.1, section 11.58), enumerations
+//! (9.1.3.2; 11), and attributes. They are the same in all versions that have them.
+
+pub(crate) mod attribute;
 
 use std::fmt;
 
@@ -66,21 +68,11 @@ pub(crate) mod tag {
     pub(crate) const MASK_GENERATOR_HASHING_ALGORITHM: Tag = 0x42_0102;
     /// Of AES-GCM. From 1.4 on, as the two above.
     pub(crate) const AUTHENTICATED_ENCRYPTION_TAG: Tag = 0x42_00ff;
-}
-
-/// Names of attributes, as they stand in messages up to 1.4.
-pub(crate) mod attribute {
-    pub(crate) const NAME: &str = "Name";
-    pub(crate) const OBJECT_TYPE: &str = "Object Type";
-    pub(crate) const ALGORITHM: &str = "Cryptographic Algorithm";
-    pub(crate) const LENGTH: &str = "Cryptographic Length";
-    pub(crate) const USAGE_MASK: &str = "Cryptographic Usage Mask";
-    pub(crate) const STATE: &str = "State";
-    pub(crate) const LINK: &str = "Link";
-    pub(crate) const SENSITIVE: &str = "Sensitive";
-    pub(crate) const ALWAYS_SENSITIVE: &str = "Always Sensitive";
-    pub(crate) const EXTRACTABLE: &str = "Extractable";
-    pub(crate) const NEVER_EXTRACTABLE: &str = "Never Extractable";
+    /// From 2.0 on, as the three below.
+    pub(crate) const ATTRIBUTES: Tag = 0x42_0125;
+    pub(crate) const COMMON_ATTRIBUTES: Tag = 0x42_0126;
+    pub(crate) const PRIVATE_KEY_ATTRIBUTES: Tag = 0x42_0127;
+    pub(crate) const PUBLIC_KEY_ATTRIBUTES: Tag = 0x42_0128;
 }
 
 /// Values of enumerations. What is not used has no name here.
@@ -172,8 +164,24 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Those that are spoken, the best first. From 2.0 on attributes are written in another way.
-    pub(crate) const ALL: [Version; 3] = [Version::V1_4, Version { major: 1, minor: 3 }, Version::V1_2];
+    /// Those that are spoken, the best first.
+    pub(crate) const ALL: [Version; 5] = [
+        Version { major: 2, minor: 1 },
+        Version::V2_0,
+        Version::V1_4,
+        Version { major: 1, minor: 3 },
+        Version::V1_2,
+    ];
+    /// In which of them a server is asked what it speaks: first what most have.
+    pub(crate) const TO_ASK_IN: [Version; 5] = [
+        Version::V1_2,
+        Version::V1_4,
+        Version::V2_0,
+        Version { major: 2, minor: 1 },
+        Version { major: 1, minor: 3 },
+    ];
+    /// The first that writes attributes by tags of their own.
+    pub(crate) const V2_0: Version = Version { major: 2, minor: 0 };
     /// The first that has tags for AES-GCM.
     pub(crate) const V1_4: Version = Version { major: 1, minor: 4 };
     /// The first that has Encrypt and Decrypt.

@@ -3,6 +3,7 @@
 use holdfast_wire::Malformed;
 
 use crate::attributes::Attributes;
+use crate::form::Form;
 use crate::message::{self, Answer};
 use crate::protocol::{Operation, tag};
 use crate::ttlv::{self, Item};
@@ -23,11 +24,15 @@ pub fn read_response(bytes: &[u8]) -> Result<Vec<String>, Malformed> {
         .next()
         .and_then(|item| item.get_bytes(tag::UNIQUE_BATCH_ITEM_ID)?.try_into().ok())
         .map_or(1, u64::from_be_bytes);
+    let major =
+        (|| message.get(tag::RESPONSE_HEADER)?.get(tag::PROTOCOL_VERSION)?.get(tag::PROTOCOL_VERSION_MAJOR))(
+        );
+    let form = if major.and_then(Item::as_integer) == Some(2) { Form::Tagged } else { Form::Named };
     let answers = message::answers(message, &operations, first_id)?;
-    Ok(answers.into_iter().flat_map(told).collect())
+    Ok(answers.into_iter().flat_map(|answer| told(answer, form)).collect())
 }
 
-fn told(answer: Answer) -> Vec<String> {
+fn told(answer: Answer, form: Form) -> Vec<String> {
     let payload = match answer {
         Ok(payload) => payload,
         Err(failure) => return vec![failure.text],
@@ -36,7 +41,7 @@ fn told(answer: Answer) -> Vec<String> {
         Ok(public) => public.type_name(),
         Err(why) => why.to_string(),
     };
-    let attributes = Attributes::of(payload);
-    let told = evidence::NAMES.iter().filter_map(|name| attributes.told(name));
+    let attributes = Attributes::of(payload, form);
+    let told = evidence::TOLD.into_iter().filter_map(|attribute| attributes.told(attribute));
     told.chain([public, format!("{:?}", attributes.state())]).collect()
 }

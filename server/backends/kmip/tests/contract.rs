@@ -1,4 +1,5 @@
-//! The contract suite of holdfast-custody on a real PyKMIP, each promise a trial.
+//! The contract suite of holdfast-custody on a real PyKMIP, each promise a trial: in KMIP 1.4, and in 2.0, which
+//! writes attributes in another way.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // what fails here fails the test
 
@@ -13,29 +14,34 @@ use holdfast_wire::{KeyUri, OaepHash, Operation, PublicKey};
 use libtest_mimic::{Arguments, Trial};
 use support::{Scene, identified, named};
 
-/// The scene lives as long as the trials, and no longer: a static is never dropped.
-static SCENE: Mutex<Option<(Arc<Subject>, Scene)>> = Mutex::new(None);
+const VERSIONS: [[u8; 2]; 2] = [[1, 4], [2, 0]];
+
+type Made = (Arc<Subject>, Scene);
+
+/// The scenes live as long as the trials, and no longer: a static is never dropped.
+static SCENES: Mutex<[Option<Made>; 2]> = Mutex::new([None, None]);
 
 fn main() -> ExitCode {
-    let trial = |case: contract::Case| {
-        Trial::test(case.name, move || {
-            (case.run)();
-            Ok(())
+    let trials = VERSIONS.iter().enumerate().flat_map(|(at, [major, minor])| {
+        contract::cases(move || subject(at)).into_iter().map(move |case| {
+            Trial::test(format!("kmip_{major}_{minor}::{}", case.name), move || {
+                (case.run)();
+                Ok(())
+            })
         })
-    };
-    let trials = contract::cases(subject).into_iter().map(trial).collect();
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
-    drop(SCENE.lock().map(|mut scene| scene.take()));
+    });
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials.collect());
+    drop(SCENES.lock().map(|mut scenes| scenes.each_mut().map(Option::take)));
     conclusion.exit_code()
 }
 
-fn subject() -> Arc<Subject> {
-    let mut scene = SCENE.lock().unwrap_or_else(PoisonError::into_inner);
-    scene.get_or_insert_with(make).0.clone()
+fn subject(at: usize) -> Arc<Subject> {
+    let mut scenes = SCENES.lock().unwrap_or_else(PoisonError::into_inner);
+    scenes[at].get_or_insert_with(|| make(VERSIONS[at])).0.clone()
 }
 
-fn make() -> (Arc<Subject>, Scene) {
-    let scene = Scene::with_rsa();
+fn make(version: [u8; 2]) -> Made {
+    let scene = Scene::speaking(&[version]);
     let mut keys = Vec::new();
     for name in ["rsa", "rsa-other"] {
         let made = scene.make(name, KeyKind::Rsa(2048));

@@ -167,7 +167,7 @@ fn a_made_key_is_active_and_told_with_all_that_the_server_states() {
         assert_eq!(told("Extractable"), "not told");
         assert_eq!(told("the server does not take"), "Extractable");
         assert_eq!(told("Cryptographic Usage Mask"), mask);
-        assert_eq!(told("KMIP version"), "1.4");
+        assert_eq!(told("KMIP version"), "2.0");
         assert!(told("server").starts_with("PyKMIP"));
         assert_eq!(told("Unique Identifier"), id);
         Requirement::default().check(&made.info.custody).unwrap();

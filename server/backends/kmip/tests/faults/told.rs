@@ -33,35 +33,45 @@ fn number(header: &'static [u8], from: u8, to: u8) -> KmipThen {
     })
 }
 
-const MINOR_VERSION: &[u8] = &[0x42, 0, 0x6b, 2, 0, 0, 0, 4];
 const OPERATION: &[u8] = &[0x42, 0, 0x5c, 5, 0, 0, 0, 4];
-/// Of an attribute, the only one whose value is an enumeration with such a small length of text before it.
-const STATE: &[u8] = b"State\0\0\0\x42\x00\x0b\x05\0\0\0\x04";
+/// As KMIP 2.0 writes the attribute.
+const STATE: &[u8] = &[0x42, 0, 0x8d, 5, 0, 0, 0, 4];
 
 #[test]
 fn a_server_below_1_4_opens_no_aes_and_is_told_so() {
-    let scene = Scene::new();
-    scene.make("images", KeyKind::Aes256);
-    let (wire, token) = scene.interposed(PATIENCE);
-    wire.on(KmipOperation::DISCOVER_VERSIONS, 1, number(MINOR_VERSION, 4, 9));
-    let why = unfit(token.connect().unwrap().describe(&named("images")));
+    let scene = Scene::speaking(&[[1, 3], [1, 2]]);
+    scene.server.register_aes("images", &[7; 32]).unwrap();
+    let why = unfit(scene.connect().describe(&named("images")));
     assert!(why.contains("need KMIP 1.4") && why.contains("the server speaks 1.3"), "{why}");
 }
 
 #[test]
-fn a_server_below_1_4_opens_rsa() {
-    let scene = Scene::with_rsa();
-    scene.make("images", KeyKind::Rsa(2048));
-    let (wire, token) = scene.interposed(PATIENCE);
-    wire.on(KmipOperation::DISCOVER_VERSIONS, 1, number(MINOR_VERSION, 4, 9));
-    let info = token.connect().unwrap().describe(&named("images")).unwrap();
-    assert_eq!(info.operations.len(), 2);
-    assert!(info.custody.evidence.contains(&("KMIP version".into(), "1.3".into())));
+fn the_best_version_of_both_sides_is_spoken_and_opens_rsa() {
+    for (offered, spoken) in [
+        (&[[1, 2]][..], "1.2"),
+        (&[[1, 3], [1, 2], [1, 0]], "1.3"),
+        (&[[1, 4], [1, 1]], "1.4"),
+        // It refuses the first question, in 1.2, as a whole.
+        (&[[2, 0]], "2.0"),
+        (&[[2, 0], [1, 4]], "2.0"),
+    ] {
+        let scene = Scene::speaking(offered);
+        scene.make("images", KeyKind::Rsa(2048));
+        let info = scene.connect().describe(&named("images")).unwrap();
+        assert_eq!(info.operations.len(), 2);
+        let told = info.custody.evidence.iter().find(|(name, _)| name == "KMIP version").unwrap();
+        assert_eq!(told.1, spoken, "{offered:?}");
+    }
 }
 
 #[test]
 fn a_server_that_speaks_no_common_version_is_told_so() {
+    let scene = Scene::speaking(&[[1, 1], [1, 0]]);
+    let why = unavailable(scene.token.connect());
+    assert!(why.contains("it must speak one of 1.2, 1.3, 1.4, 2.0 and 2.1"), "{why}");
+    assert!(why.contains("it speaks: KMIP 1.2 is not supported by the server"), "{why}");
     let (wire, token) = Scene::new().interposed(PATIENCE);
+    // All that it names are of KMIP 7.
     wire.on(
         KmipOperation::DISCOVER_VERSIONS,
         1,
@@ -74,7 +84,8 @@ fn a_server_that_speaks_no_common_version_is_told_so() {
             }
         }),
     );
-    assert!(unavailable(token.connect()).contains("none of KMIP 1.2, 1.3 and 1.4"));
+    let why = unavailable(token.connect());
+    assert!(why.contains("the server speaks none of KMIP 1.2, 1.3, 1.4, 2.0 and 2.1"), "{why}");
 }
 
 #[test]

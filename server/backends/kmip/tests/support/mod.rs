@@ -28,6 +28,11 @@ impl Scene {
         Scene::of(Pykmip::with_rsa().unwrap())
     }
 
+    /// As [`Scene::with_rsa`], speaking these versions of KMIP alone.
+    pub(crate) fn speaking(versions: &[[u8; 2]]) -> Scene {
+        Scene::of(Pykmip::speaking(versions).unwrap())
+    }
+
     fn of(server: Pykmip) -> Scene {
         let token = Token::new(vec![address(&server)], files(&server, server.client()), PATIENCE);
         Scene { server, token }
