@@ -62,6 +62,8 @@ struct Line<'a> {
     address: Option<SocketAddr>,
     #[serde(flatten)]
     record: &'a Record<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<&'a str>,
     microseconds: u128,
     /// Refusals of this caller that were not written one by one since its last line.
     #[serde(skip_serializing_if = "is_zero")]
@@ -236,6 +238,7 @@ fn line(request: &Request, record: &Record<'_>, suppressed: u64) -> Vec<u8> {
         pid: request.peer.pid,
         address: request.peer.address,
         record,
+        manifest: request.manifest.as_deref(),
         microseconds: request.begun.elapsed().as_micros(),
         suppressed,
     };

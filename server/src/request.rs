@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use holdfast_wire::Malformed;
+
 use crate::caller::{Caller, Peer};
 use crate::limits::Place;
 
@@ -37,6 +39,8 @@ pub struct Request {
     pub begun: Instant,
     /// When its time is up.
     pub deadline: Instant,
+    /// Digest of the manifest that the packets stand in, as the caller says.
+    pub manifest: Option<String>,
     /// Among its caller's requests. It goes with the request, which outlives a caller that hangs up.
     _place: Option<Place<Caller>>,
 }
@@ -45,12 +49,25 @@ impl Request {
     /// A request that comes now.
     pub fn begin(peer: Peer, timeout: Duration) -> Request {
         let begun = Instant::now();
-        Request { id: RequestId::new(), peer, begun, deadline: begun + timeout, _place: None }
+        Request { id: RequestId::new(), peer, begun, deadline: begun + timeout, manifest: None, _place: None }
     }
 
     /// The same with its place among its caller's requests.
     pub(crate) fn at(self, place: Place<Caller>) -> Request {
         Request { _place: Some(place), ..self }
+    }
+
+    /// The same with the manifest that its caller names, which must look like a digest: it goes into the
+    /// audit log.
+    pub(crate) fn for_manifest(self, digest: String) -> Result<Request, (Request, Malformed)> {
+        let is_digest = digest.strip_prefix("sha256:").is_some_and(|hex| {
+            hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        match digest.as_str() {
+            "" => Ok(self),
+            _ if is_digest => Ok(Request { manifest: Some(digest), ..self }),
+            _ => Err((self, Malformed::new("manifest is not sha256: and 64 lower-case hexadecimal digits"))),
+        }
     }
 
     /// Who asks.

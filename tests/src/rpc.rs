@@ -84,7 +84,10 @@ pub async fn native(socket: &Path) -> HoldfastClient<Channel> {
 /// OpenPacket with one packet.
 pub async fn open(socket: &Path, packet: &[u8]) -> Result<v1::OpenPacketResponse, Status> {
     let packets = vec![v1::Packet { scheme: "jwe".into(), data: packet.to_vec() }];
-    let answer = native(socket).await.open_packet(v1::OpenPacketRequest { packets }).await?;
+    let answer = native(socket)
+        .await
+        .open_packet(v1::OpenPacketRequest { packets, ..v1::OpenPacketRequest::default() })
+        .await?;
     Ok(answer.into_inner())
 }
 

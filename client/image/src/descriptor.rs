@@ -8,7 +8,7 @@ use crate::{Digest, Error, Platform, media};
 /// Longest manifest, index or config read, in bytes.
 pub(crate) const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
 /// Most layers of a manifest.
-const MAX_LAYERS: usize = 1024;
+pub(crate) const MAX_LAYERS: usize = 1024;
 
 /// A reference to a blob (OCI image-spec, descriptor.md).
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@
 
 pub mod cipher;
 pub mod layout;
+pub mod store;
 
 mod annotations;
 mod compression;

@@ -30,7 +30,7 @@ pub(crate) fn ask(
     packets: &[Packet],
     manifest: Option<&Digest>,
     deadline: Instant,
-) -> Result<Answer, Failure> {
+) -> Result<Answer, Unanswered> {
     // One thread does: it has nothing else to do than to wait, and starting another takes time.
     let runtime = Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = Arc::new(runtime.map_err(|error| {
@@ -40,12 +40,12 @@ pub(crate) fn ask(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match try_once(common, &runtime, packets, manifest, left) {
-            Ok(answer) => return read(answer),
+            Ok(answer) => return Ok(read(answer)?),
             Err(Unanswered { may_pass: true, .. }) if Instant::now() + pause < deadline => {
-                runtime.block_on(tokio::time::sleep(pause));
+                runtime.block_on(async { tokio::time::sleep(pause).await });
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
-            Err(Unanswered { failure, .. }) => return Err(failure),
+            Err(unanswered) => return Err(unanswered),
         }
     }
 }
@@ -60,8 +60,8 @@ fn try_once(
     let daemon = Daemon::connect_within(common, runtime.clone(), left)?;
     let packets =
         packets.iter().map(|packet| v1::Packet { scheme: packet.scheme.clone(), data: packet.data.clone() });
-    let _ = manifest;
-    let request = v1::OpenPacketRequest { packets: packets.collect() };
+    let manifest = manifest.map(Digest::to_string).unwrap_or_default();
+    let request = v1::OpenPacketRequest { packets: packets.collect(), manifest };
     daemon.open_packet_unless(request, std::future::pending())
 }
 

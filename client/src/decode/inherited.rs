@@ -68,13 +68,6 @@ impl Inherited {
     }
 }
 
-/// The first bytes of a stream, at most `most`; fewer only where it ends.
-pub(crate) fn prefix(from: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(most);
-    from.take(most as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Waits until there is something to read, the end included; false when there is nothing by `deadline`.
 pub(crate) fn readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
     loop {

@@ -5,14 +5,15 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Cursor, IsTerminal as _, Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::time::Instant;
 
-use holdfast_image::{EncryptedLayer, Error, Payload, cipher, printable};
+use holdfast_image::{Error, Payload, cipher, printable};
 
 use crate::cli::{Common, Decode};
-use crate::decode::{self, Inherited};
+use crate::daemon::Unanswered;
+use crate::decode::{self, Answer, Candidate, Inherited, MAX_TRIED, Selected, Source};
 use crate::failure::Failure;
 
 pub(crate) fn run(common: &Common, wanted: &Decode, inherited: Inherited) -> Result<(), Failure> {
@@ -21,102 +22,90 @@ pub(crate) fn run(common: &Common, wanted: &Decode, inherited: Inherited) -> Res
             "decode reads an encrypted layer on stdin; containerd starts it, see its stream_processors",
         ));
     }
-    let deadline = Instant::now() + common.timeout;
-    let payload = inherited.read(Payload::MAX_LEN, deadline)?;
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(unwritable)?;
     let mut notes = Notes::default();
-    let layer = match payload {
-        Some(bytes) => {
-            let payload = Payload::parse(&bytes)?;
-            if payload.private_values > 0 {
-                notes.warnings.push(format!(
-                    "{} private keys or passwords came along with the layer and were dropped; holdfastd has the keys, so give containerd none",
-                    payload.private_values
-                ));
-            }
-            payload.layer
-        }
+    match inherited.read(Payload::MAX_LEN, Instant::now() + common.timeout)? {
+        Some(bytes) => with_payload(common, &Payload::parse(&bytes)?, File::from(stdout), &mut notes)?,
         None => {
-            return Err(Failure::line("there is no payload on file descriptor 3; containerd writes it there"));
-        }
-    };
-    let source = Source::of(&layer)?;
-    let answer = decode::ask(common, &layer.packets, None, deadline)?;
-    notes.details.push(format!(
-        "opened with {} (request {})",
-        printable(&answer.alias),
-        printable(&answer.request_id)
-    ));
-    notes.details.push(source.told().to_owned());
-    let mut out = File::from(own(io::stdout().as_fd().try_clone_to_owned(), "stdout")?);
-    let write = |plain: &[u8]| out.write_all(plain).map_err(unwritable);
-    match source {
-        Source::File(file) => {
-            cipher::verify_whole(file, layer.size, &layer.public, &answer.optsdata)?.release(write)?;
-        }
-        Source::Stream(head, stdin) => {
-            let end = |source: io::Chain<Cursor<Vec<u8>>, File>| at_end(source, layer.size, deadline);
-            cipher::stream(head.chain(stdin), layer.size, &layer.public, &answer.optsdata, write, end)?;
+            let candidates = decode::candidates(Source::of_stdin()?.blobs(), wanted.single_manifest)?;
+            without_payload(common, candidates, File::from(stdout), &mut notes)?;
         }
     }
     notes.print(wanted.verbose);
     Ok(())
 }
 
-/// Where the ciphertext is read from.
-enum Source {
-    /// A complete file.
-    File(File),
-    /// Stdin, and what has been read of it.
-    Stream(Cursor<Vec<u8>>, File),
+fn with_payload(common: &Common, payload: &Payload, mut out: File, notes: &mut Notes) -> Result<(), Failure> {
+    if payload.private_values > 0 {
+        notes.warnings.push(format!(
+            "{} private keys or passwords came along with the layer and were dropped; holdfastd has the keys, so give containerd none",
+            payload.private_values
+        ));
+    }
+    let layer = &payload.layer;
+    let selected = Source::of_stdin()?.select(&layer.digest);
+    let deadline = Instant::now() + common.timeout;
+    let answer = decode::ask(common, &layer.packets, None, deadline)?;
+    notes.opened(&answer);
+    let write = |plain: &[u8]| out.write_all(plain).map_err(unwritable);
+    match selected {
+        Selected::File(file) => {
+            notes.details.push("all of the layer was checked before its first byte was written".to_owned());
+            cipher::verify_whole(file, layer.size, &layer.public, &answer.optsdata)?.release(write)?;
+        }
+        Selected::Stream(stream) => {
+            notes.details.push(
+                "the layer is no file that can be found: it was written as it came, and its end kept back until all of it had been checked"
+                    .to_owned(),
+            );
+            let at_end = |stream| decode::at_end(stream, layer.size, Instant::now() + common.timeout);
+            cipher::stream(stream, layer.size, &layer.public, &answer.optsdata, write, at_end)?;
+        }
+    }
+    Ok(())
 }
 
-impl Source {
-    fn of(layer: &EncryptedLayer) -> Result<Source, Failure> {
-        let mut stdin = File::from(own(io::stdin().as_fd().try_clone_to_owned(), "stdin")?);
-        let is_file = stdin.metadata().is_ok_and(|metadata| metadata.is_file());
-        if is_file && stdin.stream_position().is_ok_and(|position| position == 0) {
-            return Ok(Source::File(stdin));
-        }
-        let prefix = decode::prefix(&mut stdin, decode::PREFIX_LEN).map_err(|error| {
-            Failure::line(format!("cannot read the layer on stdin: {error}; containerd writes it there"))
-        })?;
-        let blob = decode::find(&prefix)
-            .into_iter()
-            .find(|blob| blob.digest == layer.digest && blob.size == layer.size);
-        Ok(match blob {
-            Some(blob) => Source::File(blob.file),
-            None => Source::Stream(Cursor::new(prefix), stdin),
-        })
-    }
-
-    fn told(&self) -> &'static str {
-        match self {
-            Source::File(_) => "all of the layer was checked before the first byte was written",
-            Source::Stream(..) => {
-                "the layer is no file that can be found, so it was written as it came and its end kept back until it had been checked"
+/// Tries what the manifests say, one after the other, so that the daemon's audit log has the manifest whose
+/// packet it was. The MAC and the plaintext's digest decide.
+fn without_payload(
+    common: &Common,
+    candidates: Vec<Candidate>,
+    mut out: File,
+    notes: &mut Notes,
+) -> Result<(), Failure> {
+    let (count, mut first) = (candidates.len(), None);
+    for Candidate { file, layer, manifest } in candidates.into_iter().take(MAX_TRIED) {
+        let deadline = Instant::now() + common.timeout;
+        let answer = match decode::ask(common, &layer.packets, Some(&manifest), deadline) {
+            Ok(answer) => answer,
+            // No other packet is opened by a daemon that is not there.
+            Err(Unanswered { failure, may_pass: true }) => return Err(failure),
+            Err(Unanswered { failure, .. }) => {
+                first.get_or_insert((manifest, failure));
+                continue;
+            }
+        };
+        let verified = cipher::verify_whole(file, layer.size, &layer.public, &answer.optsdata)
+            .and_then(|verified| verified.begins_as(&layer.media_type));
+        match verified {
+            Ok(verified) => {
+                notes.opened(&answer);
+                notes.details.push(format!("there was no payload: the packets of manifest {manifest} were used, of {count} that differ"));
+                return Ok(verified.release(|plain| out.write_all(plain).map_err(unwritable))?);
+            }
+            Err(error) => {
+                first.get_or_insert((manifest, error.into()));
             }
         }
     }
-}
-
-/// Nothing may follow the blob; whoever writes it has until the deadline to say so.
-fn at_end(source: io::Chain<Cursor<Vec<u8>>, File>, size: u64, deadline: Instant) -> Result<(), Error> {
-    let unreadable = |source| Error::Io { what: "cannot read the layer".to_owned(), source };
-    let (head, mut stdin) = source.into_inner();
-    let read_all = head.position() == head.get_ref().len() as u64;
-    let ended = read_all
-        && decode::readable(stdin.as_fd(), deadline).map_err(unreadable)?
-        && stdin.read(&mut [0]).map_err(unreadable)? == 0;
-    if ended {
-        return Ok(());
-    }
-    Err(Error::Damaged(format!(
-        "the layer on stdin does not end after the {size} bytes that its descriptor gives; copy the image again from its source"
-    )))
-}
-
-fn own(fd: io::Result<OwnedFd>, name: &str) -> Result<OwnedFd, Failure> {
-    fd.map_err(|error| Failure::line(format!("{name} cannot be used: {error}; containerd opens it")))
+    Err(match first {
+        Some((_, failure)) if count == 1 => failure,
+        Some((manifest, failure)) => Failure::line(format!(
+            "none of {count} manifests that name the layer opens it, the newest ({}) because: {failure}",
+            manifest.short()
+        )),
+        None => Failure::line("no manifest names the layer; pull the image again"),
+    })
 }
 
 fn unwritable(source: io::Error) -> Error {
@@ -131,14 +120,17 @@ struct Notes {
 }
 
 impl Notes {
+    fn opened(&mut self, answer: &Answer) {
+        self.details.push(format!("opened with {} (request {})", answer.alias, answer.request_id));
+    }
+
     fn print(&self, verbose: bool) {
-        let details = self.details.iter().filter(|_| verbose);
+        let warnings = self.warnings.iter().map(|note| ("warning", note));
+        let details = self.details.iter().filter(|_| verbose).map(|note| ("note", note));
         let mut text = String::new();
-        for (kind, note) in
-            self.warnings.iter().map(|note| ("warning", note)).chain(details.map(|note| ("note", note)))
-        {
+        for (kind, note) in warnings.chain(details) {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "holdfast: {kind}: {note}");
+            let _ = writeln!(text, "holdfast: {kind}: {}", printable(note));
         }
         // Not a failure, and nowhere is left to tell that stderr cannot be written.
         let _ = io::stderr().write_all(text.as_bytes());

@@ -69,7 +69,8 @@ impl Opener for DaemonOpener {
         let packets = packets
             .iter()
             .map(|packet| v1::Packet { scheme: packet.scheme.clone(), data: packet.data.clone() });
-        let request = v1::OpenPacketRequest { packets: packets.collect() };
+        let request =
+            v1::OpenPacketRequest { packets: packets.collect(), ..v1::OpenPacketRequest::default() };
         let answer = daemon.open_packet(request, &self.interrupt)?;
         // What prost and h2 copied on the way is theirs; this copy is wiped.
         let optsdata = OptsData::parse(Secret::new(answer.optsdata)).map_err(|error| {

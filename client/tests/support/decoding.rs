@@ -136,6 +136,10 @@ pub fn feed(child: &mut Child, bytes: &[u8]) -> JoinHandle<()> {
 
 pub fn finish(mut child: Child, stdin: &[u8]) -> Decoded {
     let feeder = feed(&mut child, stdin);
+    finish_fed(child, feeder)
+}
+
+pub fn finish_fed(mut child: Child, feeder: JoinHandle<()>) -> Decoded {
     let mut stdout = child.stdout.take().unwrap();
     let mut stderr = child.stderr.take().unwrap();
     let errors = std::thread::spawn(move || {

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use holdfast_e2e::house::{House, file, me};
 use holdfast_e2e::{eventually, rpc};
+use holdfast_wire::grpc::v1;
 use hsm_sim::KeyKind;
 use tonic::Code;
 
@@ -108,4 +109,32 @@ async fn every_answered_request_has_its_record_when_the_daemon_is_killed_under_l
 fn records(house: &House) -> usize {
     let bytes = std::fs::read(house.dir.path().join("audit.jsonl")).unwrap();
     bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_the_caller_names_is_recorded_and_nothing_else_in_its_place_is() {
+    let house = House::new().key("images", KeyKind::EcP256);
+    let _daemon = house.start();
+    let packet = rpc::wrap_key(&house.socket(), &["images"], rpc::optsdata().raw().expose()).await.unwrap();
+    let open = async |manifest: &str| {
+        let packets = vec![v1::Packet { scheme: "provider.holdfast".into(), data: packet.clone() }];
+        let request = v1::OpenPacketRequest { packets, manifest: manifest.into() };
+        rpc::native(&house.socket()).await.open_packet(request).await
+    };
+    let manifest = format!("sha256:{}", "7".repeat(64));
+    open(&manifest).await.unwrap();
+    open("").await.unwrap();
+    for bad in ["sha256:77", "x", &manifest.to_uppercase(), &format!("{manifest}\n"), &"7".repeat(100_000)] {
+        let status = open(bad).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(
+            status.message().contains("manifest is not sha256: and 64 lower-case hexadecimal digits"),
+            "{}",
+            status.message()
+        );
+    }
+    let records = house.audit();
+    let named: Vec<_> = records.iter().filter(|record| record.get("manifest").is_some()).collect();
+    assert_eq!(named.len(), 1);
+    assert_eq!((&named[0]["manifest"], &named[0]["outcome"]), (&manifest.into(), &"released".into()));
 }

@@ -15,8 +15,9 @@ use holdfast_wire::OptsData;
 use zeroize::Zeroizing;
 
 use super::lanes::{CHUNK_LEN, Lane, Lanes};
-use super::{Verified, check_size, ended, mac_of, start, unreadable};
+use super::{Plaintext, Verified, check_size, ended, mac_of, start, unreadable};
 use crate::digest::Hasher;
+use crate::media::{self, Compression};
 use crate::{Digest, Error, PublicOptions};
 
 /// Plaintext kept back until the verdict, in bytes.
@@ -43,6 +44,30 @@ pub fn verify_whole<'k, F: Read + Seek + Send>(
 }
 
 impl<F: Read + Seek + Send> Verified<'_, F> {
+    /// Itself, if the plaintext begins as the layer's media type says. Anybody can make a key and a MAC for
+    /// somebody else's blob, and wrap that key to a public one; what comes out then is no gzip by chance only.
+    pub fn begins_as(mut self, media_type: &str) -> Result<Self, Error> {
+        let mut head = Vec::new();
+        self.blob.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        Plaintext::new((&mut self.blob).take(4), self.optsdata)?
+            .read_to_end(&mut head)
+            .map_err(unreadable)?;
+        let fits = match media::compression(media_type) {
+            Some(Compression::Gzip) => head.starts_with(&[0x1f, 0x8b]),
+            // A frame, or one to be skipped (RFC 8878, sections 3.1.1 and 3.1.2).
+            Some(Compression::Zstd) => {
+                head == [0x28, 0xb5, 0x2f, 0xfd] || (head.ends_with(&[0x2a, 0x4d, 0x18]) && head[0] >> 4 == 5)
+            }
+            Some(Compression::None) | None => true,
+        };
+        if fits {
+            return Ok(self);
+        }
+        Err(Error::damaged(
+            "it does not decrypt to what its media type says; the packet was made for another layer: copy the image again from its source",
+        ))
+    }
+
     /// Decrypts it to `write`, in a second pass over the blob. What has been appended since was not
     /// checked and is not read.
     pub fn release(mut self, mut write: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
@@ -96,7 +121,8 @@ impl Held {
         write: &mut impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut block = Zeroizing::new(Vec::new());
-        if self.len >= HELD_BACK
+        let enough = |oldest: &Zeroizing<Vec<u8>>| self.len + plain.len() - oldest.len() >= HELD_BACK;
+        if self.blocks.front().is_some_and(enough)
             && let Some(oldest) = self.blocks.pop_front()
         {
             write(&oldest)?;
