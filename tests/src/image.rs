@@ -25,6 +25,26 @@ pub fn build(dir: &Path, layers: usize) -> PathBuf {
     layout
 }
 
+/// Makes an OCI layout with one image (`v1`) whose layers are these files, each at a path of its own.
+pub fn of_files(layout: &Path, files: &[(&Path, &str)]) {
+    must(umoci().arg("init").arg("--layout").arg(layout));
+    let image = format!("{}:v1", layout.display());
+    must(umoci().args(["new", "--image", &image]));
+    for (file, to) in files {
+        must(umoci().args(["insert", "--image", &image]).arg(file).arg(to));
+    }
+}
+
+/// Says what the image `v1` of a layout runs when it is told nothing.
+pub fn set_command(layout: &Path, command: &[&str]) {
+    let mut umoci = umoci();
+    umoci.args(["config", "--image", &format!("{}:v1", layout.display())]);
+    for word in command {
+        umoci.args(["--config.cmd", word]);
+    }
+    must(&mut umoci);
+}
+
 /// A plain image of three layers, and the same encrypted by skopeo to a key of the house.
 pub fn plain_and_encrypted(house: &House, label: &str) -> (PathBuf, PathBuf) {
     let plain = build(house.dir.path(), 3);

@@ -8,6 +8,7 @@ pub mod house;
 pub mod image;
 pub mod kmip;
 pub mod memory;
+pub mod node;
 pub mod peers;
 pub mod rpc;
 pub mod stall;

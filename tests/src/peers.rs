@@ -9,9 +9,10 @@ pub mod containerd;
 pub mod decoder;
 pub mod registry;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use hsm_sim::Process;
@@ -23,7 +24,7 @@ use crate::{image, must};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Puts the root together and becomes the program: same process, so ending it ends the program.
-const ENTER: &str = "in-debian-root";
+pub(crate) const ENTER: &str = "in-debian-root";
 
 /// The peers of one house's daemon.
 pub struct Peers {
@@ -81,7 +82,7 @@ impl Peers {
         if me() != 0 {
             command.args(["--user", "--map-root-user"]);
         }
-        command.arg("--").arg(script(ENTER)).arg(root()).arg(&self.scratch).arg(program);
+        command.arg("--").arg(script(ENTER)).arg(root(TRIXIE)).arg(&self.scratch).arg(program);
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -155,12 +156,27 @@ fn line(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Debian 13's root, made now if this machine has none yet.
-fn root() -> &'static Path {
-    static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    ROOT.get_or_init(|| must(&mut Command::new(script("debian-root"))).trim_end().into())
+/// A file of Debian 13's root, by its path there, which starts with no slash.
+pub fn debian_file(path: &str) -> PathBuf {
+    root(TRIXIE).join(path)
 }
 
-fn script(name: &str) -> PathBuf {
+/// The release of Debian that the peers are from.
+const TRIXIE: &str = "trixie";
+
+/// A release's root, made now if this machine has none yet.
+pub(crate) fn root(release: &'static str) -> PathBuf {
+    static ROOTS: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let known = |roots: &BTreeMap<&str, PathBuf>| roots.get(release).cloned();
+    if let Some(root) = known(&ROOTS.lock().expect("a lock")) {
+        return root;
+    }
+    // Not under the lock: two roots can be made side by side, and of one release the script makes one.
+    let root = PathBuf::from(must(Command::new(script("debian-root")).arg(release)).trim_end());
+    ROOTS.lock().expect("a lock").insert(release, root.clone());
+    root
+}
+
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name)
 }

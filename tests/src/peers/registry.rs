@@ -37,9 +37,19 @@ impl Registry {
         Registry { address, _process: process }
     }
 
-    /// The image `NAME:v1` in it, as skopeo takes it.
+    /// Where it listens: host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The image `NAME:v1` in it, as a node calls it.
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/{name}:v1", self.address)
+    }
+
+    /// The same as skopeo takes it.
     pub fn image(&self, name: &str) -> String {
-        format!("docker://{}/{name}:v1", self.address)
+        format!("docker://{}", self.reference(name))
     }
 }
 

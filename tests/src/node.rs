@@ -1,0 +1,159 @@
+//! A machine that pulls and runs images, as far as Kubernetes' kubelet sees one: a containerd of a Debian
+//! release, with its CRI plugin, runc, and a decoder for encrypted layers.
+//!
+//! It lives in a [space](space) of its own, which takes everything along when it ends: processes, mounts
+//! and files of containerd's. What it has in common with the test is the house's scratch directory, at the
+//! same path, and the machine's network.
+
+pub mod cri;
+
+mod config;
+mod space;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hsm_sim::Process;
+use tonic::transport::Channel;
+
+use crate::house::{House, PATIENCE, file};
+use crate::peers::registry::Registry;
+use crate::peers::{Ran, debian_file, run};
+use crate::{must, rpc};
+use space::Space;
+
+/// A generation of containerd, by the Debian release that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Debian 12: containerd 1.6.
+    Bookworm,
+    /// Debian 13: containerd 1.7.
+    Trixie,
+    /// Debian's next: containerd 2.1.
+    Forky,
+}
+
+impl Release {
+    fn name(self) -> &'static str {
+        match self {
+            Release::Bookworm => "bookworm",
+            Release::Trixie => "trixie",
+            Release::Forky => "forky",
+        }
+    }
+
+    /// How its containerd's version begins.
+    pub fn containerd(self) -> &'static str {
+        match self {
+            Release::Bookworm => "1.6.",
+            Release::Trixie => "1.7.",
+            Release::Forky => "2.1.",
+        }
+    }
+}
+
+/// What containerd starts for an encrypted layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoder {
+    /// Debian 13's ctd-decoder, which asks the key provider. It needs a payload, which containerd 2 gives
+    /// only with `use_local_image_pull`.
+    Stock,
+    /// `holdfast decode`, with containerd as it is shipped.
+    Holdfast,
+}
+
+/// A running node; ended when dropped, with all that runs on it.
+pub struct Node {
+    channel: Channel,
+    pod: tokio::sync::OnceCell<(String, cri::PodSandboxConfig)>,
+    dir: PathBuf,
+    config: PathBuf,
+    // In this order: the space is the last to go.
+    containerd: Process,
+    space: Space,
+}
+
+impl Node {
+    /// Starts one whose containerd decodes with the daemon of `house`, and pulls from `registry`.
+    pub async fn start(house: &House, registry: &Registry, release: Release, decoder: Decoder) -> Node {
+        let scratch = house.dir.path();
+        let dir = scratch.join(format!("node-{}", release.name()));
+        std::fs::create_dir(&dir).expect("a directory");
+        let hosts = dir.join("certs.d").join(registry.address());
+        std::fs::create_dir_all(&hosts).expect("a directory");
+        file(&hosts, "hosts.toml", config::hosts(registry));
+        let programs = Programs::install(&dir, house, decoder);
+        let config = file(&dir, "config.toml", config::containerd(&dir, registry, release, &programs));
+        let space = Space::open(release.name(), scratch);
+        let (containerd, channel) = start_containerd(&space, &dir, &config).await;
+        Node { channel, pod: tokio::sync::OnceCell::new(), dir, config, containerd, space }
+    }
+
+    /// Its containerd is killed, with whatever decodes for it, and another one is started on what it left.
+    pub async fn crash(&mut self) {
+        self.containerd.kill().expect("an end");
+        let (containerd, channel) = start_containerd(&self.space, &self.dir, &self.config).await;
+        self.containerd = containerd;
+        self.channel = channel;
+    }
+
+    /// Runs `ctr`, containerd's own tool, on the node.
+    pub fn ctr(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.space.command("ctr");
+        command.arg("--address").arg(self.dir.join(SOCKET)).args(arguments);
+        run(command)
+    }
+
+    /// What containerd logged so far.
+    pub fn log(&self) -> String {
+        self.containerd.stderr_text()
+    }
+
+    /// The control group that everything which runs on it is in.
+    pub fn cgroup(&self) -> &str {
+        self.space.cgroup()
+    }
+}
+
+/// The decoders of a node, where containerd finds them.
+struct Programs {
+    decoder: Decoder,
+    path: PathBuf,
+    /// A variable of the decoder's environment, with its value.
+    env: String,
+}
+
+impl Programs {
+    fn install(dir: &Path, house: &House, decoder: Decoder) -> Programs {
+        let (program, env) = match decoder {
+            Decoder::Stock => {
+                let config = dir.join("ocicrypt.conf");
+                must(house.holdfast().args(["setup", "ocicrypt", "--file"]).arg(&config));
+                let env = format!("OCICRYPT_KEYPROVIDER_CONFIG={}", config.display());
+                (debian_file("usr/bin/ctd-decoder"), env)
+            }
+            Decoder::Holdfast => {
+                (crate::binary("holdfast"), format!("HOLDFAST_SOCKET={}", house.socket().display()))
+            }
+        };
+        let path = dir.join(program.file_name().expect("a name"));
+        // By another process: what one of ours that forks meanwhile holds open for writing cannot be run.
+        must(Command::new("cp").arg(program).arg(&path));
+        Programs { decoder, path, env }
+    }
+}
+
+const SOCKET: &str = "containerd.sock";
+
+async fn start_containerd(space: &Space, dir: &Path, config: &Path) -> (Process, Channel) {
+    let socket = dir.join(SOCKET);
+    // One that was killed leaves it.
+    let _ = std::fs::remove_file(&socket);
+    let mut command = space.command("containerd");
+    command.arg("--config").arg(config);
+    let process = Process::spawn(command, "containerd").expect("containerd");
+    let process = process.ready_when(PATIENCE, |_| socket.exists()).expect("containerd's socket");
+    let channel = rpc::connect(&socket).await;
+    cri::answers(&channel, &process).await;
+    (process, channel)
+}
