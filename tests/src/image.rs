@@ -125,14 +125,20 @@ pub fn change_manifest(layout: &Path, change: impl FnOnce(&mut serde_json::Value
 pub fn uncompress(layout: &Path, at: usize) {
     let old = blob(layout, &layers(layout)[at]);
     let output = hsm_sim::command("gzip", "gzip").expect("gzip").args(["-dc"]).arg(old).output();
-    let tar = output.expect("gzip").stdout;
-    let digest = digest(&tar);
-    fs::write(blob(layout, &digest), &tar).expect("a blob");
+    replace_layer(layout, at, &output.expect("gzip").stdout);
+    change_manifest(layout, |manifest| {
+        manifest["layers"][at]["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into();
+    });
+}
+
+/// Puts other bytes in the place of a layer's; what the manifest says besides of it stays.
+pub fn replace_layer(layout: &Path, at: usize, bytes: &[u8]) {
+    let digest = digest(bytes);
+    fs::write(blob(layout, &digest), bytes).expect("a blob");
     change_manifest(layout, |manifest| {
         let layer = &mut manifest["layers"][at];
-        layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into();
         layer["digest"] = digest.into();
-        layer["size"] = tar.len().into();
+        layer["size"] = bytes.len().into();
     });
 }
 

@@ -75,14 +75,21 @@ pub struct Node {
 
 impl Node {
     /// Starts one whose containerd decodes with the daemon of `house`, and pulls from `registry`.
-    pub async fn start(house: &House, registry: &Registry, release: Release, decoder: Decoder) -> Node {
+    /// `arguments` are for the decoder.
+    pub async fn start(
+        house: &House,
+        registry: &Registry,
+        release: Release,
+        decoder: Decoder,
+        arguments: &[&str],
+    ) -> Node {
         let scratch = house.dir.path();
         let dir = scratch.join(format!("node-{}", release.name()));
         std::fs::create_dir(&dir).expect("a directory");
         let hosts = dir.join("certs.d").join(registry.address());
         std::fs::create_dir_all(&hosts).expect("a directory");
         file(&hosts, "hosts.toml", config::hosts(registry));
-        let programs = Programs::install(&dir, house, decoder);
+        let programs = Programs::install(&dir, house, decoder, arguments);
         let config = file(&dir, "config.toml", config::containerd(&dir, registry, release, &programs));
         let space = Space::open(release.name(), scratch);
         let (containerd, channel) = start_containerd(&space, &dir, &config).await;
@@ -104,9 +111,17 @@ impl Node {
         run(command)
     }
 
-    /// What containerd logged so far.
+    /// What containerd complained of so far.
     pub fn log(&self) -> String {
-        self.containerd.stderr_text()
+        let log = self.containerd.stderr_text();
+        let complaints =
+            log.lines().filter(|line| !line.contains("level=info") && !line.contains("level=debug"));
+        complaints.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Its namespace of processes, as the links in `/proc/PID/ns` name it.
+    pub fn processes(&self) -> PathBuf {
+        self.space.processes()
     }
 
     /// The control group that everything which runs on it is in.
@@ -119,12 +134,14 @@ impl Node {
 struct Programs {
     decoder: Decoder,
     path: PathBuf,
+    arguments: Vec<String>,
     /// A variable of the decoder's environment, with its value.
     env: String,
 }
 
 impl Programs {
-    fn install(dir: &Path, house: &House, decoder: Decoder) -> Programs {
+    fn install(dir: &Path, house: &House, decoder: Decoder, arguments: &[&str]) -> Programs {
+        let mut all = arguments.to_vec();
         let (program, env) = match decoder {
             Decoder::Stock => {
                 let config = dir.join("ocicrypt.conf");
@@ -133,13 +150,14 @@ impl Programs {
                 (debian_file("usr/bin/ctd-decoder"), env)
             }
             Decoder::Holdfast => {
+                all.push("decode");
                 (crate::binary("holdfast"), format!("HOLDFAST_SOCKET={}", house.socket().display()))
             }
         };
         let path = dir.join(program.file_name().expect("a name"));
         // By another process: what one of ours that forks meanwhile holds open for writing cannot be run.
         must(Command::new("cp").arg(program).arg(&path));
-        Programs { decoder, path, env }
+        Programs { decoder, path, env, arguments: all.into_iter().map(str::to_owned).collect() }
     }
 }
 

@@ -60,22 +60,21 @@ fn cri_2(dir: &Path, registry: &Registry, decoder: Decoder) -> String {
 }
 
 fn processors(programs: &Programs) -> String {
-    let (path, env) = (programs.path.display(), &programs.env);
+    let Programs { decoder, path, arguments, env } = programs;
     let each = KINDS.map(|(kind, name)| {
-        let (accepts, args) = match programs.decoder {
-            Decoder::Holdfast => (encrypted(kind), "\"decode\""),
+        let accepts = match decoder {
+            Decoder::Holdfast => encrypted(kind),
             // A payload comes with these two names only, and which compression it is does not matter to
             // containerd, which looks at the bytes: the one processor does for gzip and zstd.
-            Decoder::Stock if kind == "tar+gzip" => {
-                (format!("{}, {}", encrypted(kind), encrypted("tar+zstd")), "")
-            }
-            Decoder::Stock if kind == "tar" => (encrypted(kind), ""),
+            Decoder::Stock if kind == "tar+gzip" => format!("{}, {}", encrypted(kind), encrypted("tar+zstd")),
+            Decoder::Stock if kind == "tar" => encrypted(kind),
             Decoder::Stock => return String::new(),
         };
         format!(
             "[stream_processors.\"io.containerd.ocicrypt.decoder.v1.{name}\"]\n\
              accepts = [{accepts}]\nreturns = \"application/vnd.oci.image.layer.v1.{kind}\"\n\
-             path = \"{path}\"\nargs = [{args}]\nenv = [\"{env}\"]\n"
+             path = \"{path}\"\nargs = {arguments:?}\nenv = [\"{env}\"]\n",
+            path = path.display()
         )
     });
     each.concat()

@@ -27,21 +27,16 @@ pub struct Exited {
 }
 
 impl Node {
-    /// Pulls an image; gives its id.
-    pub async fn pull(&self, image: &str) -> Result<String, Status> {
-        let request = PullImageRequest { image: spec(image) };
-        Ok(self.images().pull_image(request).await?.into_inner().image_ref)
+    /// Pulls an image; gives its id. It is given up when this is dropped.
+    pub fn pull(&self, image: &str) -> impl Future<Output = Result<String, Status>> + use<> {
+        let (mut images, request) = (self.images(), PullImageRequest { image: spec(image) });
+        async move { Ok(images.pull_image(request).await?.into_inner().image_ref) }
     }
 
     /// Whether it has an image.
     pub async fn has(&self, image: &str) -> bool {
         let request = ImageStatusRequest { image: spec(image) };
         self.images().image_status(request).await.expect("an answer").into_inner().image.is_some()
-    }
-
-    /// Forgets an image.
-    pub async fn remove(&self, image: &str) {
-        self.images().remove_image(RemoveImageRequest { image: spec(image) }).await.expect("an answer");
     }
 
     /// Runs a command in a container of an image that it has, to its end.

@@ -57,6 +57,10 @@ impl Space {
         command
     }
 
+    pub(super) fn processes(&self) -> PathBuf {
+        fs::read_link(format!("/proc/{}/ns/pid", self.first)).expect("the first process")
+    }
+
     pub(super) fn cgroup(&self) -> &str {
         &self.cgroup
     }

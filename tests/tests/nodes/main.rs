@@ -21,5 +21,9 @@ macro_rules! on_each {
     };
 }
 
+mod decoded;
+mod ends;
+mod refused;
 mod scene;
 mod stock;
+mod trouble;

@@ -1,10 +1,9 @@
 //! A registry with images that say something when they run, and the house whose HSM has their key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use holdfast_e2e::house::{House, file};
 use holdfast_e2e::image;
-use holdfast_e2e::node::cri::Exited;
 use holdfast_e2e::node::{Decoder, Node, Release};
 use holdfast_e2e::peers::registry::Registry;
 use holdfast_e2e::peers::{Peers, debian_file, succeeds};
@@ -26,10 +25,10 @@ pub(crate) struct Scene {
     pub(crate) peers: Peers,
 }
 
-/// What every image runs: what it says is in its first layer and in its last.
-const SAY: [&str; 4] = ["/bin/busybox", "cat", "/first", "/last"];
-
 impl Scene {
+    /// What every image runs: what it says is in its first layer and in its last.
+    pub(crate) const SAY: [&str; 4] = ["/bin/busybox", "cat", "/first", "/last"];
+
     /// A house with the key `images`, which its daemon, not running yet, lets this user use.
     pub(crate) fn new() -> Scene {
         Scene::of(House::new().key("images", KeyKind::EcP256))
@@ -47,13 +46,28 @@ impl Scene {
     }
 
     pub(crate) async fn node(&self, release: Release, decoder: Decoder) -> Node {
-        Node::start(&self.house, &self.registry, release, decoder).await
+        self.node_with(release, decoder, &[]).await
+    }
+
+    /// One whose decoder has arguments.
+    pub(crate) async fn node_with(&self, release: Release, decoder: Decoder, arguments: &[&str]) -> Node {
+        Node::start(&self.house, &self.registry, release, decoder, arguments).await
     }
 
     /// Makes an image that is like no other, layer by layer, encrypts it and brings it to the registry.
     pub(crate) fn image(&self, name: &str, to: &str, compression: Compression) -> String {
         let plain = self.plain(name, compression);
-        self.push(&plain, name, &["--encryption-key", to])
+        self.encrypt(&plain, name, to)
+    }
+
+    /// Encrypts a layout's image on its way to the registry.
+    pub(crate) fn encrypt(&self, plain: &Path, name: &str, to: &str) -> String {
+        self.push(plain, name, &["--encryption-key", to])
+    }
+
+    /// Encrypts to the key's public half: nobody has to be asked.
+    pub(crate) fn public_key(&self) -> String {
+        format!("jwe:{}", self.house.public_key_file("images").display())
     }
 
     /// Three layers that no other image has.
@@ -84,7 +98,7 @@ impl Scene {
     }
 
     /// Brings a layout's image to the registry; gives its name there.
-    pub(crate) fn push(&self, layout: &std::path::Path, name: &str, options: &[&str]) -> String {
+    pub(crate) fn push(&self, layout: &Path, name: &str, options: &[&str]) -> String {
         let mut skopeo = self.peers.skopeo();
         skopeo.args(["copy", "--dest-tls-verify=false"]).args(options);
         skopeo.arg(image::oci(layout)).arg(self.registry.image(name));
@@ -108,11 +122,17 @@ impl Scene {
 
     /// A node has pulled an image of this name: it runs, and says what is in its layers.
     pub(crate) async fn runs(&self, node: &Node, name: &str) {
-        let ran = node.run(&self.registry.reference(name), &SAY).await;
-        assert_eq!(ran, Exited { code: 0, said: self.says(name) }, "{}", node.log());
+        assert_eq!(self.said(node, &self.registry.reference(name)).await, self.says(name));
     }
 
-    /// What it says.
+    /// What an image that a node has pulled says when it runs there.
+    pub(crate) async fn said(&self, node: &Node, image: &str) -> String {
+        let ran = node.run(image, &Scene::SAY).await;
+        assert_eq!(ran.code, 0, "{ran:?}\n{}", node.log());
+        ran.said
+    }
+
+    /// What one of this name shall say.
     pub(crate) fn says(&self, name: &str) -> String {
         let dir = self.house.dir.path();
         ["first", "last"]
