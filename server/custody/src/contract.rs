@@ -12,14 +12,16 @@
 #![allow(clippy::expect_used, clippy::panic)] // a failed promise fails the test
 
 mod material;
+mod number;
 mod opening;
+mod padding;
 mod refusing;
 mod sealing;
 mod telling;
 
 use std::sync::Arc;
 
-use holdfast_wire::{KeyUri, Operation, PublicKey, Sealed};
+use holdfast_wire::{KeyUri, Operation, PublicKey, Sealed, Secret};
 
 pub use self::material::sealed_for;
 use self::material::sealed_to;
@@ -68,6 +70,7 @@ pub fn cases(subject: impl Fn() -> Arc<Subject> + Clone + Send + 'static) -> Vec
         ("it_says_unsupported_rather_than_emulate", opening::unsupported),
         ("it_rejects_damaged_ciphertexts_and_stays_usable", refusing::damaged),
         ("it_rejects_what_was_sealed_to_another_key", refusing::other_key),
+        ("it_rejects_every_defect_of_a_pkcs1_v1_5_padding", padding::defects),
         ("it_rejects_ciphertexts_of_odd_lengths", refusing::odd_lengths),
         ("it_rejects_points_off_the_curve", refusing::off_curve),
         ("it_seals_with_a_fresh_iv_each_time", sealing::fresh),
@@ -105,6 +108,17 @@ fn rejects(token: &mut dyn Custodian, key: &SubjectKey, sealed: &Sealed) {
         Err(Error::Rejected) => {}
         Err(error) => panic!("{}: {error:?} instead of Rejected for {sealed:?}", key.uri),
         Ok(_) => panic!("{}: opened {sealed:?}", key.uri),
+    }
+    token.probe().expect("a probe after a rejection");
+}
+
+/// The same of a PKCS#1 v1.5 padding, for which a token may instead answer with bytes of its own choosing, as OpenSSL
+/// does from 3.2 on: nobody learns then that it was bad.
+fn rejects_or_replaces(token: &mut dyn Custodian, key: &SubjectKey, sealed: &Sealed, message: &Secret) {
+    match token.open(&key.uri, sealed) {
+        Err(Error::Rejected) => {}
+        Err(error) => panic!("{}: {error:?} instead of Rejected for {sealed:?}", key.uri),
+        Ok(opened) => assert!(opened.expose() != message.expose(), "{}: opened {sealed:?}", key.uri),
     }
     token.probe().expect("a probe after a rejection");
 }

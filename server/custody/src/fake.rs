@@ -13,7 +13,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement;
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
-    KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
+    KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey,
+    PrivateDecryptingKey,
 };
 use holdfast_wire::{Curve, KeyUri, OaepHash, Operation, PublicKey, Sealed, Secret};
 use zeroize::Zeroizing;
@@ -62,7 +63,7 @@ struct FakeKey {
 }
 
 enum Private {
-    Rsa(OaepPrivateDecryptingKey),
+    Rsa(OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey),
     Ec(Curve, agreement::PrivateKey),
     Aes(LessSafeKey),
 }
@@ -78,9 +79,10 @@ impl FakeToken {
         let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).expect("RSA key generation");
         let spki: PublicKeyX509Der<'_> = key.public_key().as_der().expect("SPKI");
         let public = PublicKey::from_der(spki.as_ref()).expect("SPKI of our own");
-        let private = Private::Rsa(OaepPrivateDecryptingKey::new(key).expect("OAEP key"));
-        let can = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
-        self.insert(uri, private, Some(public.clone()), can.into());
+        let pkcs1 = Pkcs1PrivateDecryptingKey::new(key.clone()).expect("PKCS#1 v1.5 key");
+        let private = Private::Rsa(OaepPrivateDecryptingKey::new(key).expect("OAEP key"), pkcs1);
+        let [sha1, sha256] = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+        self.insert(uri, private, Some(public.clone()), vec![sha1, sha256, Operation::RsaPkcs1v15]);
         public
     }
 
@@ -196,7 +198,7 @@ impl Custodian for Fake {
     fn open(&mut self, uri: &KeyUri, sealed: &Sealed) -> Result<Secret, Error> {
         let key = self.find("open", uri)?;
         match (&key.private, sealed) {
-            (Private::Rsa(key), Sealed::RsaOaep { hash, ciphertext }) => {
+            (Private::Rsa(key, _), Sealed::RsaOaep { hash, ciphertext }) => {
                 let algorithm = match hash {
                     OaepHash::Sha1 => &OAEP_SHA1_MGF1SHA1,
                     OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
@@ -204,6 +206,11 @@ impl Custodian for Fake {
                 let mut plaintext = vec![0; key.min_output_size()];
                 let opened =
                     key.decrypt(algorithm, ciphertext, &mut plaintext, None).map_err(|_| Error::Rejected)?;
+                Ok(Secret::copy_of(opened))
+            }
+            (Private::Rsa(_, key), Sealed::RsaPkcs1v15 { ciphertext }) => {
+                let mut plaintext = Zeroizing::new(vec![0; key.min_output_size()]);
+                let opened = key.decrypt(ciphertext, &mut plaintext).map_err(|_| Error::Rejected)?;
                 Ok(Secret::copy_of(opened))
             }
             (Private::Ec(curve, key), Sealed::Ecdh { curve: theirs, ephemeral }) if curve == theirs => {

@@ -10,7 +10,8 @@ use holdfast_wire::{Curve, OaepHash, Operation, PublicKey};
 fn the_fake_keeps_every_promise() {
     let token = FakeToken::new();
     let uri = |object: &str| format!("pkcs11:token=t;object={object}");
-    let rsa = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+    let [sha1, sha256] = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+    let rsa = [sha1, sha256, Operation::RsaPkcs1v15];
     let mut keys = Vec::new();
     let mut add = |uri: &str, public: Option<PublicKey>, operations: &[Operation]| {
         let operations = operations.to_vec();

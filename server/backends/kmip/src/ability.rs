@@ -22,7 +22,7 @@ impl Ability {
     pub(crate) fn operations(&self) -> Vec<Native> {
         match self {
             Ability::Aes => vec![Native::AesGcm],
-            Ability::Rsa { ways, .. } => ways.iter().map(|way| Native::RsaOaep(way.hash)).collect(),
+            Ability::Rsa { ways, .. } => ways.iter().map(|way| way.operation()).collect(),
         }
     }
 

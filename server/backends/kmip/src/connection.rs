@@ -111,8 +111,11 @@ fn open(client: &mut Client, key: &Key, sealed: &Sealed) -> Result<Secret, Error
         (Ability::Aes, Sealed::AesGcm { iv, ciphertext, tag }) => {
             gcm::open(client, &key.id, iv, ciphertext, tag)
         }
-        (Ability::Rsa { public: PublicKey::Rsa(public), ways }, Sealed::RsaOaep { hash, ciphertext }) => {
-            let Some(way) = ways.iter().find(|way| way.hash == *hash) else {
+        (
+            Ability::Rsa { public: PublicKey::Rsa(public), ways },
+            Sealed::RsaOaep { ciphertext, .. } | Sealed::RsaPkcs1v15 { ciphertext },
+        ) => {
+            let Some(way) = ways.iter().find(|way| way.operation() == sealed.operation()) else {
                 return Err(Error::Unsupported(sealed.operation().name()));
             };
             // Its length is no secret, and the server need not be asked.

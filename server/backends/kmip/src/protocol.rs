@@ -81,6 +81,7 @@ pub(crate) mod value {
     pub(crate) const RSA: u32 = 4;
     pub(crate) const GCM: u32 = 9;
     pub(crate) const OAEP: u32 = 2;
+    pub(crate) const PKCS1_V1_5: u32 = 8;
     pub(crate) const MGF1: u32 = 1;
     pub(crate) const SHA_1: u32 = 4;
     pub(crate) const SHA_256: u32 = 6;

@@ -45,12 +45,13 @@ fn make(version: [u8; 2]) -> Made {
     let mut keys = Vec::new();
     for name in ["rsa", "rsa-other"] {
         let made = scene.make(name, KeyKind::Rsa(2048));
-        let oaep = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep).to_vec();
+        let [sha1, sha256] = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+        let rsa = vec![sha1, sha256, Operation::RsaPkcs1v15];
         let private = made.uri.text("id").unwrap().to_owned();
         // Its public half as the server gives it out to another program.
         let public = scene.server.locate(name).unwrap().into_iter().find(|id| *id != private).unwrap();
         let pem = scene.server.public_key_pem(&hsm_sim::KmipPair { private, public }).unwrap();
-        keys.push(SubjectKey { public: Some(PublicKey::from_pem(&pem).unwrap()), ..key(made.uri, oaep) });
+        keys.push(SubjectKey { public: Some(PublicKey::from_pem(&pem).unwrap()), ..key(made.uri, rsa) });
     }
     scene.make("aes", KeyKind::Aes256);
     keys.push(key(named("aes"), vec![Operation::AesGcm]));

@@ -83,7 +83,7 @@ pub(crate) fn of(
             may(place, key, MechanismType::AES_GCM)?;
             aes_gcm(place, key).map(native)
         }
-        _ => rsa_oaep(place, key, unpad_sha256),
+        _ => rsa(place, key, unpad_sha256),
     }
 }
 
@@ -108,7 +108,7 @@ fn aes_gcm(place: &Place<'_>, key: ObjectHandle) -> Result<Vec<Operation>, Error
     }
 }
 
-fn rsa_oaep(place: &Place<'_>, key: ObjectHandle, unpad_sha256: bool) -> Result<Ability, Error> {
+fn rsa(place: &Place<'_>, key: ObjectHandle, unpad_sha256: bool) -> Result<Ability, Error> {
     const SHA256: Operation = Operation::RsaOaep(OaepHash::Sha256);
     let mut operations = Vec::new();
     let native = match may(place, key, MechanismType::RSA_PKCS_OAEP) {
@@ -136,11 +136,26 @@ fn rsa_oaep(place: &Place<'_>, key: ObjectHandle, unpad_sha256: bool) -> Result<
         }
         operations.push(SHA256);
     }
+    if may_pkcs1_v1_5(place, key)? {
+        operations.push(Operation::RsaPkcs1v15);
+    }
     if operations.is_empty() {
         native?;
-        return Err(Error::KeyUnfit("the token takes RSA-OAEP with neither SHA-1 nor SHA-256".into()));
+        return Err(Error::KeyUnfit(
+            "the token takes RSA with neither OAEP (SHA-1 or SHA-256) nor PKCS#1 v1.5".into(),
+        ));
     }
     Ok(Ability { operations, unpads_sha256 })
+}
+
+/// CKM_RSA_PKCS is for signing too: that it is listed says nothing of decryption.
+fn may_pkcs1_v1_5(place: &Place<'_>, key: ObjectHandle) -> Result<bool, Error> {
+    match may(place, key, MechanismType::RSA_PKCS) {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => return Err(error),
+        Err(_) => return Ok(false),
+    }
+    takes(place, key, &place.state.pkcs1_v1_5, &Mechanism::RsaPkcs, Operation::RsaPkcs1v15)
 }
 
 /// Whether the token has a mechanism and the key is allowed it.

@@ -72,6 +72,12 @@ impl Custodian for Connection {
                     self.decrypt(key.handle, &oaep::mechanism(*hash), ciphertext, operation.name())
                 }
             }
+            (Some(PublicKey::Rsa(public)), Sealed::RsaPkcs1v15 { ciphertext }) => {
+                if ciphertext.len() != public.modulus.len() {
+                    return Err(Error::Rejected);
+                }
+                self.decrypt(key.handle, &Mechanism::RsaPkcs, ciphertext, operation.name())
+            }
             (Some(PublicKey::Ec(public)), Sealed::Ecdh { curve, ephemeral }) => {
                 if public.curve != *curve || PublicKey::ec(*curve, ephemeral).is_err() {
                     return Err(Error::Rejected);

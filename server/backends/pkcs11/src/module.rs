@@ -33,6 +33,8 @@ pub(crate) struct TokenState {
     pub(crate) login: Mutex<Login>,
     /// Whether C_DecryptInit takes RSA-OAEP with SHA-1, and with SHA-256.
     pub(crate) oaep: [OnceLock<bool>; 2],
+    /// Whether it takes RSA with PKCS#1 v1.5.
+    pub(crate) pkcs1_v1_5: OnceLock<bool>,
     /// Whether it takes RSA alone.
     pub(crate) raw_rsa: OnceLock<bool>,
     /// Whether it takes AES-GCM.

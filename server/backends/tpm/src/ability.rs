@@ -25,7 +25,7 @@ pub(crate) fn of(public: &Public) -> Result<(PublicKey, Vec<Operation>), Error> 
                 exponent => exponent,
             };
             let key = PublicKey::rsa(unique.value(), &exponent.to_be_bytes()).map_err(unusable)?;
-            Ok((key, oaep(parameters.rsa_scheme())?.into_iter().map(Operation::RsaOaep).collect()))
+            Ok((key, paddings(parameters.rsa_scheme())?))
         }
         Public::Ecc { parameters, unique, .. } => {
             let curve = curve(parameters.ecc_curve())?;
@@ -54,17 +54,17 @@ pub(crate) fn padded(number: &[u8], len: usize) -> Result<Vec<u8>, Error> {
     Ok(padded)
 }
 
-fn oaep(scheme: RsaScheme) -> Result<Vec<OaepHash>, Error> {
+fn paddings(scheme: RsaScheme) -> Result<Vec<Operation>, Error> {
+    let [sha1, sha256] = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
     match scheme {
         // The scheme is chosen when the key is used.
-        RsaScheme::Null => Ok(vec![OaepHash::Sha1, OaepHash::Sha256]),
-        RsaScheme::Oaep(hash) if hash.hashing_algorithm() == HashingAlgorithm::Sha1 => {
-            Ok(vec![OaepHash::Sha1])
-        }
-        RsaScheme::Oaep(hash) if hash.hashing_algorithm() == HashingAlgorithm::Sha256 => {
-            Ok(vec![OaepHash::Sha256])
-        }
-        _ => Err(Error::KeyUnfit("the key is for another scheme than OAEP with SHA-1 or SHA-256".into())),
+        RsaScheme::Null => Ok(vec![sha1, sha256, Operation::RsaPkcs1v15]),
+        RsaScheme::Oaep(hash) if hash.hashing_algorithm() == HashingAlgorithm::Sha1 => Ok(vec![sha1]),
+        RsaScheme::Oaep(hash) if hash.hashing_algorithm() == HashingAlgorithm::Sha256 => Ok(vec![sha256]),
+        RsaScheme::RsaEs => Ok(vec![Operation::RsaPkcs1v15]),
+        _ => Err(Error::KeyUnfit(
+            "the key is for another scheme than OAEP with SHA-1 or SHA-256 and PKCS#1 v1.5".into(),
+        )),
     }
 }
 

@@ -164,7 +164,7 @@ fn explained(code: Code, doing: &str) -> Error {
 pub(crate) fn not_opened(error: TssError, doing: &str) -> Failure {
     match code(error) {
         Code::Tpm(FAILURE | VALUE | SIZE | ECC_POINT | KEY | BINDING) => Error::Rejected.into(),
-        Code::Tpm(HASH | SCHEME) => Error::Unsupported("OAEP with this hash").into(),
+        Code::Tpm(HASH | SCHEME) => Error::Unsupported("RSA with this padding or hash").into(),
         // A point or a number that does not fit the crate's buffers.
         Code::Wrapper => Error::Rejected.into(),
         _ => failed(error, doing),

@@ -26,7 +26,7 @@ pub(crate) fn open(
     }
     match (&public, sealed) {
         // The TPM's own answers to these differ from one maker to the next.
-        (PublicKey::Rsa(public), Sealed::RsaOaep { ciphertext, .. })
+        (PublicKey::Rsa(public), Sealed::RsaOaep { ciphertext, .. } | Sealed::RsaPkcs1v15 { ciphertext })
             if ciphertext.len() != public.modulus.len() =>
         {
             Err(Error::Rejected.into())
@@ -34,7 +34,16 @@ pub(crate) fn open(
         (PublicKey::Ec(public), Sealed::Ecdh { curve, .. }) if public.curve != *curve => {
             Err(Error::Rejected.into())
         }
-        (_, Sealed::RsaOaep { hash, ciphertext }) => rsa_decrypt(device, key, signed, *hash, ciphertext),
+        (_, Sealed::RsaOaep { hash, ciphertext }) => {
+            let hash = HashScheme::new(match hash {
+                OaepHash::Sha1 => HashingAlgorithm::Sha1,
+                OaepHash::Sha256 => HashingAlgorithm::Sha256,
+            });
+            rsa_decrypt(device, key, signed, RsaDecryptionScheme::Oaep(hash), ciphertext)
+        }
+        (_, Sealed::RsaPkcs1v15 { ciphertext }) => {
+            rsa_decrypt(device, key, signed, RsaDecryptionScheme::RsaEs, ciphertext)
+        }
         (_, Sealed::Ecdh { curve, ephemeral }) => ecdh(device, key, signed, *curve, ephemeral),
         _ => Err(Error::Unsupported(operation.name()).into()),
     }
@@ -44,17 +53,12 @@ fn rsa_decrypt(
     device: &mut Device,
     key: &Loaded,
     signed: &SignedPolicies,
-    hash: OaepHash,
+    scheme: RsaDecryptionScheme,
     ciphertext: &[u8],
 ) -> Result<Secret, Failure> {
-    let hash = HashScheme::new(match hash {
-        OaepHash::Sha1 => HashingAlgorithm::Sha1,
-        OaepHash::Sha256 => HashingAlgorithm::Sha256,
-    });
     let ciphertext = PublicKeyRsa::try_from(ciphertext.to_vec()).map_err(|_| Error::Rejected)?;
     let plaintext = authorized(device, key, signed, "RSA_Decrypt", |device, session| {
         device.context().execute_with_session(Some(session), |context| {
-            let scheme = RsaDecryptionScheme::Oaep(hash);
             context.rsa_decrypt(key.handle, ciphertext.clone(), scheme, Data::default())
         })
     })?;

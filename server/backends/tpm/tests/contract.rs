@@ -37,7 +37,8 @@ fn subject() -> Arc<Subject> {
 fn make() -> (Arc<Subject>, Scene) {
     let scene = Scene::new();
     let mut smith = scene.token.keysmith().unwrap();
-    let oaep = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+    let [sha1, sha256] = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+    let rsa = [sha1, sha256, Operation::RsaPkcs1v15];
     let mut keys = Vec::new();
     let kinds = [
         ("rsa-2048", KeyKind::Rsa(2048)),
@@ -48,26 +49,26 @@ fn make() -> (Arc<Subject>, Scene) {
     ];
     for (name, kind) in kinds {
         smith.create(&scene.uri(name), kind).unwrap();
-        keys.push(key(kind, &oaep, scene.uri(name), Some(scene.public(name))));
+        keys.push(key(kind, &rsa, scene.uri(name), Some(scene.public(name))));
     }
     let pcrs = Binding::Current("sha256:7+11".parse().unwrap());
     for (name, kind) in [("bound-rsa", KeyKind::Rsa(2048)), ("bound-ec", KeyKind::Ec(Curve::P256))] {
         // tpm2-openssl reads no file with a policy.
         let made = smith.create_bound(&scene.uri(name), kind, &pcrs).unwrap();
-        keys.push(key(kind, &oaep, made.uri, made.info.public));
+        keys.push(key(kind, &rsa, made.uri, made.info.public));
     }
     // And what another program made, whose public halves are what it says.
     scene.genpkey("of-openssl-rsa", &["-algorithm", "RSA", "-pkeyopt", "bits:2048"]);
     keys.push(key(
         KeyKind::Rsa(2048),
-        &oaep,
+        &rsa,
         scene.uri("of-openssl-rsa"),
         Some(scene.public("of-openssl-rsa")),
     ));
     scene.genpkey("of-openssl-ec", &["-algorithm", "EC", "-pkeyopt", "group:P-384"]);
     keys.push(key(
         KeyKind::Ec(Curve::P384),
-        &oaep,
+        &rsa,
         scene.uri("of-openssl-ec"),
         Some(scene.public("of-openssl-ec")),
     ));
@@ -75,7 +76,7 @@ fn make() -> (Arc<Subject>, Scene) {
     let to = scene.token.storage_key().unwrap();
     let plain = support::rsa(2048);
     let made = smith.import(&scene.uri("imported"), &plain).unwrap();
-    keys.push(imported(KeyKind::Rsa(2048), &oaep, made.uri, &plain));
+    keys.push(imported(KeyKind::Rsa(2048), &rsa, made.uri, &plain));
     let zeros = format!("sha256:7={}", "00".repeat(32));
     for (name, curve, bound) in [
         ("sealed", Curve::P384, None),
@@ -84,7 +85,7 @@ fn make() -> (Arc<Subject>, Scene) {
         let plain = support::ec(curve);
         let pem = holdfast_tpm::seal(&plain, &to, bound.as_ref()).unwrap().to_pem().unwrap();
         let made = smith.import_sealed(&scene.uri(name), pem.as_bytes()).unwrap();
-        keys.push(imported(KeyKind::Ec(curve), &oaep, made.uri, &plain));
+        keys.push(imported(KeyKind::Ec(curve), &rsa, made.uri, &plain));
     }
     let token = scene.token.clone();
     let subject = Subject {
@@ -96,14 +97,14 @@ fn make() -> (Arc<Subject>, Scene) {
     (Arc::new(subject), scene)
 }
 
-fn key(kind: KeyKind, oaep: &[Operation], uri: KeyUri, public: Option<PublicKey>) -> SubjectKey {
+fn key(kind: KeyKind, rsa: &[Operation], uri: KeyUri, public: Option<PublicKey>) -> SubjectKey {
     let operations = match kind {
-        KeyKind::Rsa(_) => oaep.to_vec(),
+        KeyKind::Rsa(_) => rsa.to_vec(),
         _ => vec![Operation::Ecdh],
     };
     SubjectKey { uri, public, operations, proven: true }
 }
 
-fn imported(kind: KeyKind, oaep: &[Operation], uri: KeyUri, plain: &PrivateKey) -> SubjectKey {
-    SubjectKey { proven: false, ..key(kind, oaep, uri, Some(plain.public().clone())) }
+fn imported(kind: KeyKind, rsa: &[Operation], uri: KeyUri, plain: &PrivateKey) -> SubjectKey {
+    SubjectKey { proven: false, ..key(kind, rsa, uri, Some(plain.public().clone())) }
 }

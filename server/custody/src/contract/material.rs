@@ -2,7 +2,8 @@
 
 use aws_lc_rs::agreement;
 use aws_lc_rs::rsa::{
-    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey,
+    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey,
+    PublicEncryptingKey,
 };
 use holdfast_wire::{Curve, OaepHash, Operation, PublicKey, Sealed, Secret};
 
@@ -30,6 +31,7 @@ pub(super) fn sealed_to(
 pub fn sealed_for(public: &PublicKey, operation: Operation) -> (Sealed, Secret) {
     match (public, operation) {
         (PublicKey::Rsa(_), Operation::RsaOaep(hash)) => rsa_oaep(public, hash),
+        (PublicKey::Rsa(_), Operation::RsaPkcs1v15) => rsa_pkcs1_v1_5(public),
         (PublicKey::Ec(public), Operation::Ecdh) => ecdh_with(public.curve, &public.point),
         _ => panic!("{operation} is not for {}", public.type_name()),
     }
@@ -64,6 +66,15 @@ pub(super) fn rsa_oaep(public: &PublicKey, hash: OaepHash) -> (Sealed, Secret) {
     let mut ciphertext = vec![0; key.ciphertext_size()];
     key.encrypt(oaep, secret.expose(), &mut ciphertext, None).expect("encrypt");
     (Sealed::RsaOaep { hash, ciphertext }, secret)
+}
+
+pub(super) fn rsa_pkcs1_v1_5(public: &PublicKey) -> (Sealed, Secret) {
+    let key = PublicEncryptingKey::from_der(&public.to_der().expect("SPKI")).expect("an RSA key");
+    let key = Pkcs1PublicEncryptingKey::new(key).expect("a parsed RSA key does PKCS#1 v1.5");
+    let secret = random(32);
+    let mut ciphertext = vec![0; key.ciphertext_size()];
+    key.encrypt(secret.expose(), &mut ciphertext).expect("encrypt");
+    (Sealed::RsaPkcs1v15 { ciphertext }, secret)
 }
 
 pub(super) fn random(len: usize) -> Secret {

@@ -2,15 +2,18 @@
 
 use holdfast_wire::{Curve, OaepHash, Operation, PublicKey, Sealed};
 
-use super::material::{foreign_point, random, rsa_oaep, sealed_to};
-use super::{Subject, rejects, still_opens};
+use super::material::{foreign_point, random, rsa_oaep, rsa_pkcs1_v1_5, sealed_to};
+use super::{Subject, rejects, rejects_or_replaces, still_opens};
 
 pub(super) fn damaged(subject: &Subject) {
     let mut token = subject.connect();
     subject.each_operation(|key, operation| {
-        let (sealed, _) = sealed_to(&mut *token, key, operation);
+        let (sealed, message) = sealed_to(&mut *token, key, operation);
         for damaged in damages(&sealed) {
-            rejects(&mut *token, key, &damaged);
+            match operation {
+                Operation::RsaPkcs1v15 => rejects_or_replaces(&mut *token, key, &damaged, &message),
+                _ => rejects(&mut *token, key, &damaged),
+            }
         }
         still_opens(&mut *token, key);
     });
@@ -25,6 +28,12 @@ fn damages(sealed: &Sealed) -> Vec<Sealed> {
             let filled = [vec![0; len], vec![0xff; len]];
             let of = |ciphertext| Sealed::RsaOaep { hash: *hash, ciphertext };
             flipped.into_iter().chain(filled).map(of).collect()
+        }
+        Sealed::RsaPkcs1v15 { ciphertext } => {
+            let len = ciphertext.len();
+            let flipped = flips(ciphertext, &[0, 1, len / 2, len - 1]);
+            let filled = [vec![0; len], vec![0xff; len]];
+            flipped.into_iter().chain(filled).map(|ciphertext| Sealed::RsaPkcs1v15 { ciphertext }).collect()
         }
         Sealed::AesGcm { iv, ciphertext, tag } => {
             let flipped_iv = |i: usize| (flip(iv, i), ciphertext.clone(), *tag);
@@ -67,6 +76,10 @@ pub(super) fn other_key(subject: &Subject) {
                     if same_length && key.operations.contains(&Operation::RsaOaep(hash)) {
                         rejects(&mut *token, key, &rsa_oaep(public, hash).0);
                     }
+                    if same_length && key.operations.contains(&Operation::RsaPkcs1v15) {
+                        let (theirs, message) = rsa_pkcs1_v1_5(public);
+                        rejects_or_replaces(&mut *token, key, &theirs, &message);
+                    }
                 }
                 (None, None) => {
                     let theirs = token.seal(&other.uri, &random(32)).expect("seal");
@@ -86,8 +99,17 @@ pub(super) fn odd_lengths(subject: &Subject) {
             Some(PublicKey::Rsa(public)) => {
                 let whole = public.modulus.len();
                 for len in [0, 1, whole - 1, whole + 1, 4 * whole] {
-                    let sealed = Sealed::RsaOaep { hash: OaepHash::Sha1, ciphertext: vec![0x42; len] };
+                    let ciphertext = vec![0x42; len];
+                    let sealed = match key.operations.first() {
+                        Some(Operation::RsaOaep(hash)) => {
+                            Sealed::RsaOaep { hash: *hash, ciphertext: ciphertext.clone() }
+                        }
+                        _ => Sealed::RsaPkcs1v15 { ciphertext: ciphertext.clone() },
+                    };
                     rejects(&mut *token, key, &sealed);
+                    if key.operations.contains(&Operation::RsaPkcs1v15) {
+                        rejects(&mut *token, key, &Sealed::RsaPkcs1v15 { ciphertext });
+                    }
                 }
             }
             None => {

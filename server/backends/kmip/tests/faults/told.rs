@@ -58,7 +58,7 @@ fn the_best_version_of_both_sides_is_spoken_and_opens_rsa() {
         let scene = Scene::speaking(offered);
         scene.make("images", KeyKind::Rsa(2048));
         let info = scene.connect().describe(&named("images")).unwrap();
-        assert_eq!(info.operations.len(), 2);
+        assert_eq!(info.operations.len(), 3);
         let told = info.custody.evidence.iter().find(|(name, _)| name == "KMIP version").unwrap();
         assert_eq!(told.1, spoken, "{offered:?}");
     }

@@ -61,7 +61,11 @@ fn subject_of(world: &World) -> Subject {
 
 fn of(label: &str, public: PublicKey) -> SubjectKey {
     let operations = match public {
-        PublicKey::Rsa(_) => [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep).to_vec(),
+        PublicKey::Rsa(_) => vec![
+            Operation::RsaOaep(OaepHash::Sha1),
+            Operation::RsaOaep(OaepHash::Sha256),
+            Operation::RsaPkcs1v15,
+        ],
         _ => vec![Operation::Ecdh],
     };
     SubjectKey { uri: key(label), public: Some(public), operations, proven: true }

@@ -47,7 +47,7 @@ fn make() -> Subject {
         operations: match kind {
             // With SHA-1 only: SoftHSM 2.6 answers CKR_ARGUMENTS_BAD to any other hash.
             KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
-                vec![Operation::RsaOaep(OaepHash::Sha1)]
+                vec![Operation::RsaOaep(OaepHash::Sha1), Operation::RsaPkcs1v15]
             }
             KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521 => vec![Operation::Ecdh],
             KeyKind::Aes256 => vec![Operation::AesGcm],
@@ -60,7 +60,11 @@ fn make() -> Subject {
     keys.push(SubjectKey {
         uri: unpadded.clone(),
         public: Some(world.public(token, "rsa-2048-unpad")),
-        operations: [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep).into(),
+        operations: vec![
+            Operation::RsaOaep(OaepHash::Sha1),
+            Operation::RsaOaep(OaepHash::Sha256),
+            Operation::RsaPkcs1v15,
+        ],
         proven: true,
     });
     // And those that Holdfast makes itself.
@@ -75,7 +79,9 @@ fn make() -> Subject {
             uri: made.uri,
             public: made.info.public,
             operations: match kind {
-                holdfast_custody::KeyKind::Rsa(_) => vec![Operation::RsaOaep(OaepHash::Sha1)],
+                holdfast_custody::KeyKind::Rsa(_) => {
+                    vec![Operation::RsaOaep(OaepHash::Sha1), Operation::RsaPkcs1v15]
+                }
                 holdfast_custody::KeyKind::Ec(_) => vec![Operation::Ecdh],
                 _ => vec![Operation::AesGcm],
             },
@@ -87,7 +93,7 @@ fn make() -> Subject {
     keys.push(SubjectKey {
         uri: key(token, "imported"),
         public: Some(world.public(token, "imported")),
-        operations: vec![Operation::RsaOaep(OaepHash::Sha1)],
+        operations: vec![Operation::RsaOaep(OaepHash::Sha1), Operation::RsaPkcs1v15],
         proven: false,
     });
     for id in [0x31, 0x32] {

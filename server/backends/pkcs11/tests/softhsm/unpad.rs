@@ -40,7 +40,7 @@ pub(crate) fn opens() {
 
     let mut custodian = unpadding(&world, &uri);
     let info = custodian.describe(&uri).unwrap();
-    assert_eq!(info.operations, [Operation::RsaOaep(OaepHash::Sha1), SHA256]);
+    assert_eq!(info.operations, [Operation::RsaOaep(OaepHash::Sha1), SHA256, Operation::RsaPkcs1v15]);
     assert!(
         info.custody.evidence.iter().any(|(name, how)| name == "RSA-OAEP-256" && how.contains("raw RSA"))
     );
