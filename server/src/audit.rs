@@ -42,6 +42,9 @@ pub struct Record<'a> {
     /// Digest of the plaintext layer, as the opened packet says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<&'a str>,
+    /// "jwe", "pkcs7", "pgp", "pkcs11" or "provider": of the packet that was opened or made, or of those tried.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub schemes: &'a [&'static str],
     /// The packet's labels.
     #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: &'a Labels,

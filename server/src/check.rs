@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use holdfast_custody::KeyInfo;
+use holdfast_wire::Algorithm;
 
 use crate::backends;
 use crate::config::{Config, Key, Way};
@@ -86,7 +87,11 @@ fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
         Ok(facts) => line(report, &format!("    kid {}", facts.kid)),
         Err(error) => trouble(report, &format!("    {}: {error}", key.alias)),
     }
-    let algorithms: Vec<&str> = info.algorithms().iter().map(|algorithm| algorithm.name()).collect();
+    let mut algorithms: Vec<&str> = info.algorithms().iter().map(|algorithm| algorithm.name()).collect();
+    if info.serves(Algorithm::Rsa1_5) {
+        // It is never among the defaults, and whoever reads pkcs7 or pgp packets looks for it here.
+        algorithms.push("RSA1_5 (only where algorithms lists it alone)");
+    }
     line(report, &format!("    the token can do {}", algorithms.join(", ")));
     for (name, value) in &info.custody.evidence {
         line(report, &format!("    {name} = {value}"));

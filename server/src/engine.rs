@@ -21,6 +21,9 @@ use crate::status::Failure;
 mod open;
 mod wrap;
 
+/// What the audit log calls the schemes of key providers, whose names their users choose.
+const PROVIDER: &str = "provider";
+
 pub use open::Wrapped;
 
 /// Everything a request needs.
@@ -48,6 +51,7 @@ pub struct Unwrapped {
 struct Trail {
     aliases: Vec<String>,
     kids: Vec<String>,
+    schemes: Vec<&'static str>,
     labels: Labels,
     token_calls: usize,
 }
@@ -60,6 +64,7 @@ impl Trail {
             aliases: self.aliases.iter().map(String::as_str).collect(),
             kids: self.kids.iter().map(String::as_str).collect(),
             layer: layer.filter(|layer| !layer.is_empty()),
+            schemes: &self.schemes,
             labels: &self.labels,
             token_calls: self.token_calls,
         }

@@ -54,6 +54,16 @@ impl Packet {
         packet.map_err(ParseError::Malformed)
     }
 
+    /// Its scheme: "jwe" for that of a key provider too.
+    pub fn scheme(&self) -> &'static str {
+        match self {
+            Packet::Jwe(_) => "jwe",
+            Packet::Pkcs7(_) => "pkcs7",
+            Packet::Pgp(_) => "pgp",
+            Packet::Pkcs11(_) => "pkcs11",
+        }
+    }
+
     /// The recipients in the packet's order; at least one.
     pub fn recipients(&self) -> &[Recipient] {
         match self {

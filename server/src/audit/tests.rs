@@ -14,6 +14,7 @@ fn record(labels: &Labels) -> Record<'_> {
         aliases: vec!["images"],
         kids: vec![],
         layer: Some("sha256:00"),
+        schemes: &["jwe"],
         labels,
         token_calls: 1,
     }

@@ -9,7 +9,7 @@ use holdfast_custody::Error as CustodyError;
 use holdfast_envelope::{FinishError, Packet, ParseError, Recipient};
 use holdfast_wire::{Malformed, PublicKey, Sealed};
 
-use super::{Engine, Trail};
+use super::{Engine, PROVIDER, Trail};
 use crate::audit::Opened;
 use crate::config::Action;
 use crate::keyring::Facts;
@@ -96,13 +96,16 @@ impl Engine {
         let mut failures = Failures::default();
         for packet in packets {
             match parse(packet) {
-                Ok(packet) => match self.open_packet(request, &packet, trail, &mut failures).await {
-                    Some(opened) => {
-                        failures.tell(request);
-                        return Ok(opened);
+                Ok((scheme, packet)) => {
+                    match self.open_packet(request, (scheme, &packet), trail, &mut failures).await {
+                        Some(opened) => {
+                            trail.schemes = vec![scheme];
+                            failures.tell(request);
+                            return Ok(opened);
+                        }
+                        None => continue,
                     }
-                    None => continue,
-                },
+                }
                 Err(failure) => failures.0.push(failure),
             }
         }
@@ -115,11 +118,14 @@ impl Engine {
     async fn open_packet(
         &self,
         request: &Request,
-        packet: &Packet,
+        (scheme, packet): (&'static str, &Packet),
         trail: &mut Trail,
         failures: &mut Failures,
     ) -> Option<Opened> {
         trail.labels = packet.labels().clone();
+        if !trail.schemes.contains(&scheme) {
+            trail.schemes.push(scheme);
+        }
         let admitted = self.keyring.keys().filter(|(index, key)| {
             let named = (*index, key.alias.as_str());
             self.policy.admit(request.caller(), Action::Unwrap, named, packet.labels()).is_some()
@@ -195,18 +201,20 @@ impl Engine {
             let grant = self.policy.admit(request.caller(), Action::Unwrap, (key, alias), packet.labels())?;
             trail.token_calls += 1;
             let lost = self.keyring.lost_connections(key).ok();
-            match self.keyring.open(grant, candidate.sealed.clone(), request.deadline).await {
-                Ok(secret) => match packet.finish(candidate.recipient, secret) {
-                    Ok(optsdata) => {
-                        trail.aliases = vec![alias.to_owned()];
-                        trail.kids = vec![candidate.facts.kid.clone()];
-                        return Some(Ok(Opened::new(optsdata)));
-                    }
-                    Err(FinishError::Malformed(what)) => return Some(Err(Failure::Malformed(what))),
-                    Err(FinishError::Rejected) => {}
-                },
-                Err(CustodyError::Rejected) => {}
+            let opened = match self.keyring.open(grant, candidate.sealed.clone(), request.deadline).await {
+                Ok(secret) => Some(secret),
+                // A refused PKCS#1 v1.5 padding goes the whole way of a wrong key.
+                Err(CustodyError::Rejected) => packet.decoy(candidate.recipient),
                 Err(error) => return Some(Err(custody(error))),
+            };
+            match opened.map(|secret| packet.finish(candidate.recipient, secret)) {
+                Some(Ok(optsdata)) => {
+                    trail.aliases = vec![alias.to_owned()];
+                    trail.kids = vec![candidate.facts.kid.clone()];
+                    return Some(Ok(Opened::new(optsdata)));
+                }
+                Some(Err(FinishError::Malformed(what))) => return Some(Err(Failure::Malformed(what))),
+                Some(Err(FinishError::Rejected)) | None => {}
             }
             // Every rejection, by the token or by the tag, is followed by the same probe: tokens answer a bad
             // ciphertext and broken hardware alike, and a caller must not be able to tell the two apart.
@@ -267,7 +275,8 @@ fn candidates<'a>(
     candidates
 }
 
-fn parse(wrapped: &Wrapped) -> Result<Packet, Failure> {
+/// The packet, and its scheme for the audit log.
+fn parse(wrapped: &Wrapped) -> Result<(&'static str, Packet), Failure> {
     let packet = Packet::parse(&wrapped.scheme, &wrapped.data).map_err(|error| match error {
         ParseError::UnknownScheme => Failure::NotSupported(Malformed::new(error.to_string())),
         ParseError::Malformed(what) => Failure::Malformed(what),
@@ -279,7 +288,8 @@ fn parse(wrapped: &Wrapped) -> Result<Packet, Failure> {
             known.join(", ")
         ))));
     }
-    Ok(packet)
+    let is_provider = wrapped.scheme.starts_with("provider.");
+    Ok((if is_provider { PROVIDER } else { packet.scheme() }, packet))
 }
 
 /// By type and length alone: a ciphertext is as long as its key's modulus, a point lies on its key's curve,

@@ -7,7 +7,7 @@ use holdfast_envelope::jwe::{Sealing, To};
 use holdfast_wire::keyprovider::WrapRequest;
 use holdfast_wire::{Algorithm, Labels, Malformed, Secret};
 
-use super::{Engine, Trail};
+use super::{Engine, PROVIDER, Trail};
 use crate::config::Action;
 use crate::keyring::Facts;
 use crate::policy::Grant;
@@ -38,6 +38,7 @@ impl Engine {
             aliases => aliases,
         };
         trail.labels = recipients.labels;
+        trail.schemes = vec![PROVIDER];
         trail.aliases = aliases;
         self.audit.ready().await.map_err(|_| Failure::AuditDown)?;
         // Every key is there and granted before the first token seals anything.

@@ -41,6 +41,11 @@ impl Facts {
             }
         };
         let algorithms = match &key.algorithms {
+            None if info.algorithms().is_empty() => {
+                return Err(Error::KeyUnfit(
+                    "its token opens nothing but PKCS#1 v1.5 with it; take another key, or if it is one that pkcs7 or pgp packets were made for, say so: algorithms = [\"RSA1_5\"] in its [[key]]".into(),
+                ));
+            }
             None => info.algorithms(),
             Some(listed) => {
                 let used = |known: &Algorithm| listed.contains(known) && info.serves(*known);
