@@ -1,5 +1,7 @@
 //! The command line as it is typed.
 
+mod node;
+
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +9,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_image::{Platform, Reference};
 
+pub(crate) use self::node::{Doctor, Node, SetupContainerd};
 use crate::recipients::Recipient;
 
 /// What every verb takes stands behind a verb's own options in its help.
 const BEHIND: usize = 900;
+
+/// How long the daemon may take unless --timeout says.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Encrypts container images, and opens them with keys that stay in hardware.
 #[derive(Parser)]
@@ -72,6 +78,10 @@ pub(crate) enum Verb {
     /// containerd starts it, with the layer's descriptor on file descriptor 3. Nothing is written before all of
     /// the layer has been checked, where it can be found as a file; else its end is kept back until then.
     Decode(Decode),
+    /// Look for what keeps this node from opening encrypted images, and say what to do.
+    ///
+    /// Exit codes: 0 nothing found, 1 it could not look, 2 not understood, 3 warnings only, 4 faults.
+    Doctor(Doctor),
     /// Show how the daemon and its tokens do, and who it takes you for.
     Status,
     /// Print the version.
@@ -166,6 +176,12 @@ pub(crate) enum KeyVerb {
 pub(crate) enum SetupVerb {
     /// Enter the daemon into ocicrypt's configuration, which skopeo, podman, buildah and ctd-decoder read.
     Ocicrypt(SetupOcicrypt),
+    /// Have containerd decode encrypted layers through the daemon: stream processors in a drop-in file.
+    Containerd(SetupContainerd),
+    /// Have CRI-O ask the daemon.
+    Crio(Node),
+    /// Have podman, buildah and skopeo ask the daemon, users' and the system's.
+    Podman(Node),
 }
 
 #[derive(Args)]

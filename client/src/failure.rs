@@ -8,6 +8,8 @@ pub(crate) enum Failure {
     Line(String),
     /// Stdout could not be written.
     Output(io::Error),
+    /// What was found is printed already, and this is its exit code.
+    Found(u8),
 }
 
 impl Failure {
@@ -20,6 +22,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Line(text) => f.write_str(text),
+            Failure::Found(code) => write!(f, "exit code {code}"),
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
         }
     }

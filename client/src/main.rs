@@ -2,17 +2,20 @@
 //!
 //! Parsing, calling and printing only. Images are holdfast-image's business, keys and rules the
 //! daemon's. Results go to stdout, as tables for people or, with `--json`, as one document; all else
-//! goes to stderr. Exit codes: 0 done, 1 failed, 2 not understood.
+//! goes to stderr. Exit codes: 0 done, 1 failed, 2 not understood; of `doctor` also 3 and 4.
 
 mod cli;
+mod containerd;
 mod daemon;
 mod decode;
 mod failure;
 mod file;
 mod interrupt;
 mod output;
+mod owned;
 mod progress;
 mod recipients;
+mod root;
 mod verbs;
 
 use std::ffi::OsString;
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough of it (`| head`).
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Found(code)) => ExitCode::from(code),
         Err(failure) => {
             tell(&failure.to_string());
             ExitCode::FAILURE

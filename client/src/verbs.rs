@@ -2,13 +2,14 @@
 
 mod bridge;
 mod decode;
+mod doctor;
 mod image_decrypt;
 mod image_encrypt;
 mod image_inspect;
 mod key_export;
 mod key_list;
 mod key_show;
-mod setup_ocicrypt;
+pub(crate) mod setup;
 mod status;
 mod written;
 
@@ -33,9 +34,13 @@ pub(crate) fn run(cli: Cli, inherited: Inherited) -> Result<(), Failure> {
         Verb::Key(KeyVerb::Export { alias, format, output }) => {
             key_export::run(common, &alias, format, output.as_deref())
         }
-        Verb::Setup(SetupVerb::Ocicrypt(wanted)) => setup_ocicrypt::run(common, &wanted),
+        Verb::Setup(SetupVerb::Ocicrypt(wanted)) => setup::ocicrypt::run(common, &wanted),
+        Verb::Setup(SetupVerb::Containerd(wanted)) => setup::containerd::run(common, &wanted),
+        Verb::Setup(SetupVerb::Crio(node)) => setup::crio::run(common, &node),
+        Verb::Setup(SetupVerb::Podman(node)) => setup::podman::run(common, &node),
         Verb::Bridge => bridge::run(common),
         Verb::Decode(wanted) => decode::run(common, &wanted, inherited),
+        Verb::Doctor(wanted) => doctor::run(common, &wanted),
         Verb::Status => status::run(common),
         Verb::Version => {
             let version = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,100 @@
+//! containerd's configuration as a whole: whether it is read, and all of it.
+
+use std::path::Path;
+
+use super::{Node, Report, legacy};
+use crate::containerd::Trouble;
+
+const CONFIG: &str = "containerd-config";
+
+pub(super) fn check(node: &Node, report: &mut Report) {
+    let config = &node.config;
+    if node.program.is_none() && config.files.is_empty() && config.troubles.is_empty() {
+        report.ok("containerd", "is not installed", "");
+        return;
+    }
+    let release = match (node.program.is_some(), node.features.two, node.features.transfers) {
+        (false, _, _) => "its program was not found",
+        (true, false, _) => "1.x",
+        (true, true, false) => "2.0",
+        (true, true, true) => "2.1 or later",
+    };
+    let program = node.program.as_ref().map_or(Path::new(""), |program| &program.path);
+    report.ok("containerd", release, program);
+    for trouble in &config.troubles {
+        tell(node, trouble, report);
+    }
+    versions(node, report);
+    for (plugin, file) in &config.replaced {
+        report.warning(
+            "plugin-replaced",
+            format!("its [plugins.\"{plugin}\"] takes the place of the whole table in the files before it, as in every containerd 1.x"),
+            file,
+            "move these settings into the main file",
+        );
+    }
+    legacy::check(node, report);
+}
+
+fn tell(node: &Node, trouble: &Trouble, report: &mut Report) {
+    match trouble {
+        Trouble::Unread { file, why } => {
+            report.unknown(CONFIG, format!("cannot be read: {why}"), file, "run this as root");
+        }
+        Trouble::NoToml { file, why } => {
+            report.fault(CONFIG, format!("containerd does not start with it: {why}"), file, "mend that line");
+        }
+        Trouble::NoImport { file, import } => {
+            let what = format!("it imports {}, which is not there", import.display());
+            let remedy =
+                "take it out of imports, or write it as a pattern (with a *), which may match nothing";
+            if node.features.two {
+                report.warning(CONFIG, format!("{what}; imports after it are not read"), file, remedy);
+            } else {
+                report.fault(CONFIG, format!("{what}: containerd 1.x does not start"), file, remedy);
+            }
+        }
+    }
+}
+
+fn versions(node: &Node, report: &mut Report) {
+    let Some(main) = node.config.files.first() else {
+        if node.config.troubles.is_empty() {
+            report.ok(CONFIG, "there is none, and containerd has its defaults", &node.main);
+        }
+        return;
+    };
+    let newest = if node.features.two || node.program.is_none() { i64::MAX } else { 2 };
+    for file in &node.config.files {
+        if file.version > newest {
+            report.fault(
+                CONFIG,
+                format!("it has version {}, with which containerd 1.x does not start", file.version),
+                &file.path,
+                "write it as version 2",
+            );
+        } else if file.version > main.version {
+            report.warning(
+                CONFIG,
+                format!(
+                    "it has version {}, the main file {}: newer containerds refuse that",
+                    file.version, main.version
+                ),
+                &file.path,
+                "give it the main file's version",
+            );
+        }
+    }
+    if main.table.get("version").is_none() {
+        report.warning(
+            CONFIG,
+            "it has no version and is read as version 1, whose plugins have other names",
+            &main.path,
+            "write it as version 2, or: containerd config migrate",
+        );
+    } else {
+        let files = node.config.files.len();
+        let files = if files == 1 { "one file".to_owned() } else { format!("{files} files") };
+        report.ok(CONFIG, format!("version {}, {files}", main.version), &main.path);
+    }
+}
