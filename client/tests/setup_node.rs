@@ -149,7 +149,10 @@ fn the_stock_decoder_gets_its_provider_its_directory_and_zstd_under_the_id_of_gz
     assert_eq!(processors.len(), 2);
     let gzip = &processors["io.containerd.ocicrypt.decoder.v1.tar.gzip"];
     let layer = "application/vnd.oci.image.layer.v1.tar";
-    assert_eq!(gzip["accepts"], json!([format!("{layer}+gzip+encrypted"), format!("{layer}+zstd+encrypted")]));
+    assert_eq!(
+        gzip["accepts"],
+        json!([format!("{layer}+gzip+encrypted"), format!("{layer}+zstd+encrypted")])
+    );
     assert_eq!(gzip["args"], json!(["--decryption-keys-path", "/etc/containerd/ocicrypt/keys"]));
     assert_eq!(gzip["env"], json!([format!("OCICRYPT_KEYPROVIDER_CONFIG=/{PROVIDERS}")]));
     assert!(root.path("etc/containerd/ocicrypt/keys").is_dir());
@@ -164,10 +167,7 @@ fn the_stock_decoder_gets_its_provider_its_directory_and_zstd_under_the_id_of_gz
 fn a_node_without_a_configuration_gets_one_that_goes_again() {
     let root = Root::with(&[]);
     root.does(&["containerd", "--write"]);
-    assert_eq!(
-        root.toml(MAIN),
-        json!({"version": 2, "imports": ["/etc/containerd/conf.d/*.toml"]})
-    );
+    assert_eq!(root.toml(MAIN), json!({"version": 2, "imports": ["/etc/containerd/conf.d/*.toml"]}));
     root.does(&["containerd", "--remove"]);
     assert!(root.files().is_empty());
 }
@@ -264,7 +264,10 @@ fn a_document_with_json() {
     let document: Value = serde_json::from_str(&root.does(&["containerd", "--json"])).unwrap();
     assert_eq!((&document["written"], &document["changed"]), (&json!(false), &json!(true)));
     assert_eq!(document["paths"][0]["path"], format!("/{DROP_IN}"));
-    assert_eq!((&document["paths"][0]["act"], &document["paths"][1]["act"]), (&json!("create"), &json!("change")));
+    assert_eq!(
+        (&document["paths"][0]["act"], &document["paths"][1]["act"]),
+        (&json!("create"), &json!("change"))
+    );
     root.does(&["containerd", "--write"]);
     let document: Value = serde_json::from_str(&root.does(&["containerd", "--json", "--write"])).unwrap();
     assert_eq!((&document["changed"], &document["then"]), (&json!(false), &Value::Null));
@@ -275,7 +278,10 @@ fn what_cannot_stand_in_the_files_is_refused() {
     let root = Root::with(&[(MAIN, "version = \n")]);
     for (args, says) in [
         (&["containerd"][..], "/etc/containerd/config.toml: it is no TOML (line 1: "),
-        (&["containerd", "--config", "/new.toml", "--program", "relative"], "--program: name an absolute path"),
+        (
+            &["containerd", "--config", "/new.toml", "--program", "relative"],
+            "--program: name an absolute path",
+        ),
         (&["containerd", "--config", "/new.toml", "--program", "/a \"b"], "--program: name an absolute path"),
         (&["podman", "--socket", "/a b"], "the socket's path cannot stand"),
     ] {

@@ -7,6 +7,7 @@ mod bridge;
 mod ctr;
 mod decoder;
 mod encrypted;
+mod node;
 mod registry;
 mod rust_client;
 mod scene;

@@ -65,25 +65,26 @@ fn versions(node: &Node, report: &mut Report) {
         return;
     };
     let newest = if node.features.two || node.program.is_none() { i64::MAX } else { 2 };
-    for file in &node.config.files {
-        if file.version > newest {
-            report.fault(
-                CONFIG,
-                format!("it has version {}, with which containerd 1.x does not start", file.version),
-                &file.path,
-                "write it as version 2",
-            );
-        } else if file.version > main.version {
-            report.warning(
-                CONFIG,
-                format!(
-                    "it has version {}, the main file {}: newer containerds refuse that",
-                    file.version, main.version
-                ),
-                &file.path,
-                "give it the main file's version",
-            );
-        }
+    let unknown = node.config.files.iter().find(|file| file.version > newest);
+    if let Some(file) = unknown {
+        report.fault(
+            CONFIG,
+            format!("it has version {}, with which containerd 1.x does not start", file.version),
+            &file.path,
+            "write it as version 2",
+        );
+        return;
+    }
+    for file in node.config.files.iter().filter(|file| file.version > main.version) {
+        report.warning(
+            CONFIG,
+            format!(
+                "it has version {}, the main file {}: newer containerds refuse that",
+                file.version, main.version
+            ),
+            &file.path,
+            "give it the main file's version",
+        );
     }
     if main.table.get("version").is_none() {
         report.warning(

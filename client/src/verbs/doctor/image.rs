@@ -6,24 +6,21 @@ use holdfast_image::{InspectedLayer, Reference, inspect};
 
 use super::layers::{Decoders, Kind};
 use super::{Node, Report};
-use crate::failure::Failure;
 
 const CHECK: &str = "image";
 const PROVIDER: &str = "provider.";
 
-pub(super) fn check(
-    reference: &Reference,
-    node: &Node,
-    decoders: &Decoders,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let image = inspect(reference)?;
+pub(super) fn check(reference: &Reference, node: &Node, decoders: &Decoders, report: &mut Report) {
+    let name = reference.to_string();
+    let image = match inspect(reference) {
+        Ok(image) => image,
+        Err(error) => return report.unknown(CHECK, error.to_string(), name, "name another with --image"),
+    };
     let all = image.manifests.iter().flat_map(|manifest| &manifest.layers);
     let encrypted: Vec<&InspectedLayer> = all.filter(|layer| layer.encrypted).collect();
-    let name = reference.to_string();
     if encrypted.is_empty() {
         report.ok(CHECK, "has no encrypted layers", name);
-        return Ok(());
+        return;
     }
     // The same words of many layers are said once.
     let mut faults = BTreeSet::new();
@@ -38,7 +35,6 @@ pub(super) fn check(
     for (what, remedy) in faults {
         report.fault(CHECK, what, &name, &remedy);
     }
-    Ok(())
 }
 
 fn look(layer: &InspectedLayer, node: &Node, decoders: &Decoders) -> Option<(String, String)> {
