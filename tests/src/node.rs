@@ -8,7 +8,7 @@
 pub mod cri;
 
 mod config;
-mod space;
+pub(crate) mod space;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,6 +60,8 @@ pub enum Decoder {
     Stock,
     /// `holdfast decode`, with containerd as it is shipped.
     Holdfast,
+    /// The same, as `holdfast setup containerd` enters it.
+    SetUp,
 }
 
 /// A running node; ended when dropped, with all that runs on it.
@@ -91,6 +93,11 @@ impl Node {
         file(&hosts, "hosts.toml", config::hosts(registry));
         let programs = Programs::install(&dir, house, decoder, arguments);
         let config = file(&dir, "config.toml", config::containerd(&dir, registry, release, &programs));
+        if decoder == Decoder::SetUp {
+            let mut holdfast = Command::new(&programs.path);
+            holdfast.arg("--socket").arg(house.socket());
+            must(holdfast.args(["setup", "containerd", "--write", "--config"]).arg(&config));
+        }
         let space = Space::open(release.name(), scratch);
         let (containerd, channel) = start_containerd(&space, &dir, &config).await;
         Node { channel, pod: tokio::sync::OnceCell::new(), dir, config, containerd, space }
@@ -149,7 +156,7 @@ impl Programs {
                 let env = format!("OCICRYPT_KEYPROVIDER_CONFIG={}", config.display());
                 (debian_file("usr/bin/ctd-decoder"), env)
             }
-            Decoder::Holdfast => {
+            Decoder::Holdfast | Decoder::SetUp => {
                 all.push("decode");
                 (crate::binary("holdfast"), format!("HOLDFAST_SOCKET={}", house.socket().display()))
             }

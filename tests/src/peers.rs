@@ -77,12 +77,39 @@ impl Peers {
 
     /// One of their programs.
     pub fn command(&self, program: &str) -> Command {
+        self.command_of(TRIXIE, program)
+    }
+
+    /// podman, of Debian's next release, with images and containers of its own. Its configuration is
+    /// `containers.conf` in the scratch directory.
+    pub fn podman(&self) -> Command {
+        let mut command = self.command_of(FORKY, "podman");
+        for (option, name) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+            command.arg(option).arg(self.scratch.join("podman").join(name));
+        }
+        command
+            .args(["--storage-driver", "vfs", "--events-backend", "none"])
+            .args(["--cgroup-manager", "cgroupfs", "--runtime", "runc"])
+            .env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
+            .env("HOME", &self.scratch)
+            .env("TMPDIR", &self.scratch)
+            .env("CONTAINERS_CONF", self.scratch.join("containers.conf"));
+        command
+    }
+
+    /// For a container of podman's, which would leave one.
+    pub fn control_group(&self) -> ControlGroup {
+        let name = self.scratch.file_name().expect("a name").to_string_lossy();
+        ControlGroup(format!("/holdfast-{}-podman", name.trim_start_matches('.')))
+    }
+
+    fn command_of(&self, release: &'static str, program: &str) -> Command {
         let mut command = hsm_sim::command("unshare", "util-linux").expect("unshare");
         command.arg("--mount");
         if me() != 0 {
             command.args(["--user", "--map-root-user"]);
         }
-        command.arg("--").arg(script(ENTER)).arg(root(TRIXIE)).arg(&self.scratch).arg(program);
+        command.arg("--").arg(script(ENTER)).arg(root(release)).arg(&self.scratch).arg(program);
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -126,6 +153,22 @@ impl Peers {
     }
 }
 
+/// A control group; gone when dropped.
+pub struct ControlGroup(String);
+
+impl ControlGroup {
+    /// Its path.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        crate::node::space::remove(&self.0);
+    }
+}
+
 /// Runs a peer to its end.
 pub fn run(command: Command) -> Ran {
     let mut process = Process::spawn(command, "the peer").expect("a peer");
@@ -163,6 +206,8 @@ pub fn debian_file(path: &str) -> PathBuf {
 
 /// The release of Debian that the peers are from.
 const TRIXIE: &str = "trixie";
+/// The one that podman is from.
+const FORKY: &str = "forky";
 
 /// A release's root, made now if this machine has none yet.
 pub(crate) fn root(release: &'static str) -> PathBuf {

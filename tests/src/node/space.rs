@@ -74,14 +74,19 @@ impl Drop for Space {
     fn drop(&mut self) {
         // Its end is the end of all: the kernel lets the first process go last.
         let _ = self.process.terminate(PATIENCE);
-        // Control groups are of no namespace. Those of the dead may stay occupied for a moment.
-        let deadline = Instant::now() + PATIENCE;
-        while !hierarchies().iter().all(|dir| removed(&dir.join(&self.cgroup[1..]))) {
-            if Instant::now() > deadline {
-                break;
-            }
-            std::thread::yield_now();
+        remove(&self.cgroup);
+    }
+}
+
+/// Takes a control group away, in every hierarchy. Control groups are of no namespace, and those of the dead
+/// may stay occupied for a moment.
+pub(crate) fn remove(cgroup: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !hierarchies().iter().all(|dir| removed(&dir.join(&cgroup[1..]))) {
+        if Instant::now() > deadline {
+            break;
         }
+        std::thread::yield_now();
     }
 }
 

@@ -6,6 +6,7 @@ use super::scene::{Compression, PROVIDER, Scene};
 
 on_each!(
     an_image_is_pulled_and_runs,
+    what_setup_writes_is_all_it_takes,
     ctr_pulls_it_too,
     layers_that_are_unpacked_are_not_asked_for_again,
     four_images_are_pulled_at_a_time,
@@ -23,6 +24,19 @@ async fn an_image_is_pulled_and_runs(release: Release) {
     ] {
         let image = scene.image(name, to, compression);
         assert_eq!(scene.kinds(name), [kind; 3]);
+        let before = scene.released();
+        node.pull(&image).await.unwrap();
+        assert_eq!(scene.released() - before, 3, "{name}: {}", daemon.log());
+        scene.runs(&node, name).await;
+    }
+}
+
+async fn what_setup_writes_is_all_it_takes(release: Release) {
+    let scene = Scene::new();
+    let daemon = scene.house.start();
+    let node = scene.node(release, Decoder::SetUp).await;
+    for (name, compression) in [("gzip", Compression::Gzip), ("zstd", Compression::Zstd)] {
+        let image = scene.image(name, &scene.public_key(), compression);
         let before = scene.released();
         node.pull(&image).await.unwrap();
         assert_eq!(scene.released() - before, 3, "{name}: {}", daemon.log());

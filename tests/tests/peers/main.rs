@@ -8,6 +8,7 @@ mod ctr;
 mod decoder;
 mod encrypted;
 mod node;
+mod podman;
 mod registry;
 mod rust_client;
 mod scene;
