@@ -10,6 +10,7 @@ pub mod cri;
 mod config;
 pub(crate) mod space;
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -177,7 +178,7 @@ async fn start_containerd(space: &Space, dir: &Path, config: &Path) -> (Process,
     let mut command = space.command("containerd");
     command.arg("--config").arg(config);
     let process = Process::spawn(command, "containerd").expect("containerd");
-    let process = process.ready_when(PATIENCE, |_| socket.exists()).expect("containerd's socket");
+    let process = process.ready_when(PATIENCE, |_| UnixStream::connect(&socket).is_ok()).expect("its socket");
     let channel = rpc::connect(&socket).await;
     cri::answers(&channel, &process).await;
     (process, channel)
