@@ -15,19 +15,21 @@ mod images;
 mod keys;
 mod kmip;
 mod messages;
+mod payload;
 mod tpm;
 
 pub use images::image;
 pub use keys::{key_uri, public_key};
 pub use kmip::kmip_answer;
 pub use messages::{configuration, keyprovider_message, packet};
+pub use payload::payload;
 pub use tpm::{event_log, signed_policies, tpm_key_file};
 
 /// A parser, as bytes to try on it.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("configuration", configuration),
     ("event_log", event_log),
     ("image", image),
@@ -35,6 +37,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("keyprovider_message", keyprovider_message),
     ("kmip_answer", kmip_answer),
     ("packet", packet),
+    ("payload", payload),
     ("public_key", public_key),
     ("signed_policies", signed_policies),
     ("tpm_key_file", tpm_key_file),

@@ -57,17 +57,16 @@ impl Request {
         Request { _place: Some(place), ..self }
     }
 
-    /// The same with the manifest that its caller names, which must look like a digest: it goes into the
-    /// audit log.
-    pub(crate) fn for_manifest(self, digest: String) -> Result<Request, (Request, Malformed)> {
+    /// Takes the manifest that its caller names, or "". It must look like a digest: it goes into the audit log.
+    pub(crate) fn name_manifest(&mut self, digest: String) -> Result<(), Malformed> {
         let is_digest = digest.strip_prefix("sha256:").is_some_and(|hex| {
             hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         });
-        match digest.as_str() {
-            "" => Ok(self),
-            _ if is_digest => Ok(Request { manifest: Some(digest), ..self }),
-            _ => Err((self, Malformed::new("manifest is not sha256: and 64 lower-case hexadecimal digits"))),
+        if !is_digest && !digest.is_empty() {
+            return Err(Malformed::new("manifest is not sha256: and 64 lower-case hexadecimal digits"));
         }
+        self.manifest = is_digest.then_some(digest);
+        Ok(())
     }
 
     /// Who asks.

@@ -61,6 +61,11 @@ fn packets_of_strangers_are_read_or_refused() {
 }
 
 #[test]
+fn payloads_and_manifests_of_strangers_are_read_or_refused() {
+    replay("payload");
+}
+
+#[test]
 fn public_keys_come_back_in_every_form() {
     replay("public_key");
 }

@@ -25,12 +25,11 @@ impl Holdfast for Native {
         &self,
         message: Request<v1::OpenPacketRequest>,
     ) -> Result<Response<v1::OpenPacketResponse>, Status> {
-        let Begun { engine, request } = self.0.begin_known(&message, "unwrap")?;
+        let Begun { engine, mut request } = self.0.begin_known(&message, "unwrap")?;
         let v1::OpenPacketRequest { packets, manifest } = message.into_inner();
-        let request = match request.for_manifest(manifest) {
-            Ok(request) => request,
-            Err((request, what)) => return Err(engine.refuse(&request, "unwrap", Failure::Malformed(what))),
-        };
+        if let Err(what) = request.name_manifest(manifest) {
+            return Err(engine.refuse(&request, "unwrap", Failure::Malformed(what)));
+        }
         if packets.is_empty() || packets.len() > MAX_PACKETS {
             let what = Malformed::new(format!("{} packets; 1 to {MAX_PACKETS} are taken", packets.len()));
             return Err(engine.refuse(&request, "unwrap", Failure::Malformed(what)));

@@ -17,9 +17,9 @@ use super::{no_cipher, read_block, unreadable};
 use crate::Error;
 
 /// Bytes read and decrypted at once.
-pub(super) const CHUNK_LEN: usize = 256 * 1024;
+pub(super) const CHUNK_LEN: usize = 64 * 1024;
 /// Most blocks between the reading and the slower lane.
-const RING: usize = 8;
+const RING: usize = 16;
 const RING_LEN: u64 = RING as u64;
 
 /// Which bytes a thread wants.
