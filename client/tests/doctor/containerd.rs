@@ -30,7 +30,7 @@ fn a_table_says_what_is_where_and_what_to_do() {
     let at = lines.iter().position(|line| line.starts_with("warning  plugin-key ")).unwrap();
     assert!(lines[at].ends_with("reads past it (/etc/containerd/config.toml)"), "{}", ran.out);
     assert!(lines[at + 1].trim_start().starts_with("do: take it out; "), "{}", ran.out);
-    assert!(lines.last().unwrap().ends_with(" checks: 0 faults, 1 warnings, 0 not looked at"), "{}", ran.out);
+    assert_eq!(*lines.last().unwrap(), "0 faults, 1 warning, 0 checks could not be made");
 }
 
 #[test]

@@ -67,6 +67,19 @@ fn tokens_keys_and_an_audit_log_in_trouble() {
     is_one(&wrong(status(), vec![lost]), "key", "images: the token is not there");
 }
 
+#[test]
+fn a_socket_that_everybody_may_connect_to() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempdir().unwrap();
+    let server = StandIn { status: status(), keys: vec![key("unwrap")], ..StandIn::opens(Opens::Hangs) };
+    let server = server.start(dir.path());
+    for (mode, warned) in [(0o666, true), (0o660, false)] {
+        std::fs::set_permissions(&server.socket, std::fs::Permissions::from_mode(mode)).unwrap();
+        let told = Told::by(holdfast(&server.socket).args(["doctor", "--json"]));
+        assert_eq!(told.troubles().contains(&("warning", "socket")), warned, "{told:?}");
+    }
+}
+
 /// As root, as the tests of a node run.
 #[test]
 fn rules_that_refuse_containerd() {

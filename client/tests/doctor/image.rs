@@ -27,7 +27,10 @@ fn a_provider_that_the_configuration_lacks() {
         "image",
         "wrapped for the provider holdfast, and ctd-decoder's configuration has hsm",
     );
-    assert_eq!(told_of.wrong()[0]["do"], "holdfast setup ocicrypt --file it --name holdfast");
+    assert_eq!(
+        told_of.wrong()[0]["do"],
+        "holdfast setup ocicrypt --file /etc/containerd/ocicrypt/ocicrypt_keyprovider.conf --name holdfast"
+    );
     // Our decoder asks the daemon whatever the name is.
     assert_eq!(told(&Node::ours(), "holdfast:images").code, 0);
 }

@@ -1,5 +1,7 @@
 //! The daemon, asked as whom this command runs as: for containerd that is root.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use rustix::process::getuid;
 
 use super::Report;
@@ -26,6 +28,16 @@ pub(super) fn check(common: &Common, report: &mut Report) {
         }
     };
     report.ok(CHECK, format!("holdfastd {} answers", status.version), socket);
+    if let Some(mode) =
+        socket.metadata().ok().map(|found| found.permissions().mode()).filter(|mode| mode & 0o002 != 0)
+    {
+        report.warning(
+            "socket",
+            format!("everybody on this machine may connect (mode {:04o})", mode & 0o7777),
+            socket,
+            "mode = \"0660\" and a group in [listen]; who gets a key is the rules' matter all the same",
+        );
+    }
     let root = getuid().is_root();
     if !root {
         report.unknown(

@@ -1,6 +1,7 @@
 //! An image: whether what decodes layers on this node takes its layers, and can open them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use holdfast_image::{InspectedLayer, Reference, inspect};
 
@@ -56,10 +57,8 @@ fn look(layer: &InspectedLayer, node: &Node, decoders: &Decoders) -> Option<(Str
     };
     let names: Vec<&str> = schemes.iter().filter_map(|scheme| scheme.strip_prefix(PROVIDER)).collect();
     match kind {
-        Kind::Ours if names.is_empty() && !schemes.contains(&"jwe") => fault(
-            format!("its keys are wrapped as {} alone, which holdfastd does not open", schemes.join(", ")),
-            "encrypt it to jwe:FILE or provider:holdfast:ALIAS",
-        ),
+        // The daemon says what it opens, when it is asked.
+        Kind::Ours if schemes.is_empty() => fault("a layer names no keys".to_owned(), "encrypt it anew"),
         Kind::Stock if names.is_empty() && !decoders.keys => fault(
             format!(
                 "its keys are wrapped as {} alone: ctd-decoder asks no provider for them",
@@ -75,7 +74,11 @@ fn look(layer: &InspectedLayer, node: &Node, decoders: &Decoders) -> Option<(Str
                     names.join(", "),
                     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
                 ),
-                &format!("holdfast setup ocicrypt --file it --name {}", names.first().unwrap_or(&"NAME")),
+                &format!(
+                    "holdfast setup ocicrypt --file {} --name {}",
+                    decoders.file.as_deref().unwrap_or(Path::new("FILE")).display(),
+                    names.first().unwrap_or(&"NAME")
+                ),
             )
         }
         _ => None,

@@ -33,7 +33,7 @@ pub(super) fn check(node: &Node, directory: &Path, report: &mut Report) -> bool 
                 CHECK,
                 "is no directory: ctd-decoder fails (\"wrong diff id\")",
                 directory,
-                "make it; it may be empty",
+                &format!("mkdir -p {}; it may be empty", directory.display()),
             );
             return false;
         }

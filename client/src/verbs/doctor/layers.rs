@@ -20,6 +20,8 @@ pub(super) struct Decoders {
     pub(super) of: BTreeMap<String, Kind>,
     /// The providers that the stock decoder knows.
     pub(super) providers: BTreeSet<String>,
+    /// Where it knows them from.
+    pub(super) file: Option<PathBuf>,
     /// Whether it has keys of its own.
     pub(super) keys: bool,
 }
@@ -217,6 +219,7 @@ fn stock(
             let reader =
                 Reader { name: &processor.path, tls: features.tls, environment: &node.unit.environment };
             decoders.providers.extend(provider::check(node, Path::new(&file), &reader, report));
+            decoders.file = Some(file.into());
         }
         None => report.fault(
             "provider-file",

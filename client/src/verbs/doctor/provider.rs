@@ -4,7 +4,7 @@
 //! for decryption", and nothing behind the colon.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -15,7 +15,9 @@ use super::{Node, Report, program};
 const FILE: &str = "provider-file";
 const ENTRY: &str = "provider";
 const MAX_FILE_LEN: u64 = 1024 * 1024;
-const ANEW: &str = "holdfast setup ocicrypt --file it --force";
+
+/// Over what is there under our name.
+const ANEW: &str = " --force";
 
 /// Who reads the file.
 pub(super) struct Reader<'a> {
@@ -36,7 +38,7 @@ pub(super) fn check(node: &Node, file: &Path, reader: &Reader<'_>, report: &mut 
                 FILE,
                 format!("is not there: {} has no provider, and does not say so", reader.name),
                 file,
-                "holdfast setup ocicrypt --file it",
+                &write(file, ""),
             );
             return none;
         }
@@ -49,11 +51,11 @@ pub(super) fn check(node: &Node, file: &Path, reader: &Reader<'_>, report: &mut 
     let Some(providers) = document.as_ref().ok().and_then(|document| document["key-providers"].as_object())
     else {
         let what = if document.is_ok() { "has no key-providers" } else { "is no JSON" };
-        report.fault(FILE, format!("{what}: {} has no provider", reader.name), file, ANEW);
+        report.fault(FILE, format!("{what}: {} has no provider", reader.name), file, &write(file, ANEW));
         return none;
     };
     if providers.is_empty() {
-        report.fault(FILE, "names no provider", file, "holdfast setup ocicrypt --file it");
+        report.fault(FILE, "names no provider", file, &write(file, ""));
     }
     for (name, entry) in providers {
         one(node, Place { file, name }, entry, reader, report);
@@ -77,7 +79,7 @@ fn one(node: &Node, at: Place<'_>, entry: &Value, reader: &Reader<'_>, report: &
             file,
             "write {\"cmd\": {\"path\": …}}",
         ),
-        (None, None) => report.fault(ENTRY, format!("{name}: has neither grpc nor cmd"), file, ANEW),
+        (None, None) => report.fault(ENTRY, format!("{name}: has neither grpc nor cmd"), file, &write(file, ANEW)),
         (Some(_), Some(_)) => {
             report.warning(ENTRY, format!("{name}: has cmd and grpc; cmd is used"), file, "leave one of them");
         }
@@ -104,7 +106,7 @@ fn command(node: &Node, at: Place<'_>, path: Option<&str>, reader: &Reader<'_>, 
             ENTRY,
             format!("{name}: there is no program {path:?}"),
             file,
-            "install it, or: holdfast setup ocicrypt --file it --force",
+            &format!("install it, or: {}", write(file, &write(file, ANEW))),
         ),
     }
 }
@@ -162,25 +164,24 @@ fn socket(node: &Node, at: Place<'_>, path: PathBuf, report: &mut Report) {
     }
     match node.root.metadata(&path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            report.fault(ENTRY, format!("{name}: {} is no socket", path.display()), file, ANEW);
+            report.fault(ENTRY, format!("{name}: {} is no socket", path.display()), file, &write(file, ANEW));
         }
-        Ok(metadata) if metadata.permissions().mode() & 0o002 != 0 => report.warning(
-            "socket",
-            format!("{name}: everybody may connect (mode {:04o})", metadata.permissions().mode() & 0o7777),
-            path,
-            "set mode = \"0660\" and a group in [listen]; rules still decide who gets a key",
-        ),
         Ok(_) => report.ok(ENTRY, format!("{name}: unix:{}", path.display()), file),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => report.fault(
             ENTRY,
             format!("{name}: there is no socket {}", path.display()),
             file,
-            "systemctl start holdfastd, or name its socket: holdfast setup ocicrypt --socket PATH",
+            &format!("systemctl start holdfastd, or name its socket: {} --socket PATH", write(file, ANEW)),
         ),
         Err(error) => {
             report.unknown(ENTRY, format!("{name}: {}: {error}", path.display()), file, "run this as root")
         }
     }
+}
+
+/// What writes a provider's file.
+fn write(file: &Path, force: &str) -> String {
+    format!("holdfast setup ocicrypt --file {}{force}", file.display())
 }
 
 /// A proxy's URL may hold one.

@@ -99,13 +99,15 @@ impl Report {
                 text.push_str(&format!("         {:<width$}  do: {}\n", "", printable(&finding.remedy)));
             }
         }
-        let count = |state| self.0.iter().filter(|finding| finding.state == state).count();
+        let count = |state, one: &str| {
+            let number = self.0.iter().filter(|finding| finding.state == state).count();
+            format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+        };
         text.push_str(&format!(
-            "{} checks: {} faults, {} warnings, {} not looked at\n",
-            self.0.len(),
-            count(State::Fault),
-            count(State::Warning),
-            count(State::Unknown)
+            "{}, {}, {} could not be made\n",
+            count(State::Fault, "fault"),
+            count(State::Warning, "warning"),
+            count(State::Unknown, "check")
         ));
         text
     }
