@@ -8,6 +8,7 @@ pub(crate) mod section;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_image::printable;
@@ -97,10 +98,10 @@ impl Plan {
 pub(crate) fn carry_out(steps: &[Step]) -> Result<(), Failure> {
     for step in steps {
         let done = match (step.act, &step.text) {
-            (Act::MakeDirectory, _) => fs::create_dir_all(&step.place),
+            (Act::MakeDirectory, _) => make(&step.place),
             (Act::Remove, _) => fs::remove_file(&step.place),
             (Act::Create | Act::Change, Some(text)) => {
-                let parent = step.place.parent().map_or(Ok(()), fs::create_dir_all);
+                let parent = step.place.parent().map_or(Ok(()), make);
                 parent.and_then(|()| write_whole(&step.place, text.as_bytes()))
             }
             _ => Ok(()),
@@ -108,6 +109,16 @@ pub(crate) fn carry_out(steps: &[Step]) -> Result<(), Failure> {
         done.map_err(|error| told(&step.path, &format!("cannot be written: {error}; run as one who may")))?;
     }
     Ok(())
+}
+
+/// A directory and those above it, open to all (0755) whatever the umask is: users read what is in them.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    directory.parent().map_or(Ok(()), make)?;
+    fs::create_dir(directory)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
 }
 
 /// A file that is ours alone: `text` under a comment that says so.

@@ -259,6 +259,23 @@ fn crio_and_podman_get_the_variable_before_they_start() {
 }
 
 #[test]
+fn users_can_read_it_whatever_roots_umask_is() {
+    let root = Root::with(&[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "umask 077 && exec \"$0\" setup podman --write --root \"$1\""]);
+    let output = shell.arg(env!("CARGO_BIN_EXE_holdfast")).arg(root.0.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (path, mode) in [
+        ("etc/containers/ocicrypt_keyprovider.conf", 0o644),
+        ("etc/profile.d/holdfast.sh", 0o644),
+        ("etc/containers", 0o755),
+        ("etc", 0o755),
+    ] {
+        assert_eq!(fs::metadata(root.path(path)).unwrap().permissions().mode() & 0o777, mode, "{path}");
+    }
+}
+
+#[test]
 fn a_document_with_json() {
     let root = Root::with(&[(MAIN, DEBIAN)]);
     let document: Value = serde_json::from_str(&root.does(&["containerd", "--json"])).unwrap();
