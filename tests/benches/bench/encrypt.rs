@@ -61,7 +61,7 @@ impl Scene {
     fn new() -> Scene {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let plain = dir.path().join("plain");
-        make(&plain);
+        make(&plain, &[LAYER_MIB << 20; LAYERS]);
         let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/keys/rsa3072.pem");
         Scene { dir, plain, key }
     }
@@ -117,21 +117,23 @@ fn layers(manifest: &Value) -> impl Iterator<Item = &Value> {
     manifest["layers"].as_array().expect("layers").iter()
 }
 
-/// A layout with one image, `v1`, of random layers that are gzip without being compressed.
-fn make(layout: &Path) {
+/// A layout with one image, `v1`, of random layers of so many bytes, and in gzip a few more without being
+/// compressed.
+pub(crate) fn make(layout: &Path, layers: &[usize]) {
     std::fs::create_dir_all(layout.join("blobs/sha256")).expect("a directory");
     let mut descriptors = Vec::new();
     let mut diff_ids = Vec::new();
-    for number in 0..LAYERS {
+    for (number, &len) in layers.iter().enumerate() {
         let path = layout.join(format!("layer-{number}"));
         let mut tar = Context::new(&SHA256);
         let file = File::create(&path).expect("a file");
         let mut gzip = GzEncoder::new(file, Compression::none());
         let mut block = vec![0; BLOCK];
-        for _ in 0..LAYER_MIB {
-            aws_lc_rs::rand::fill(&mut block).expect("random");
-            tar.update(&block);
-            gzip.write_all(&block).expect("room");
+        for begin in (0..len).step_by(BLOCK) {
+            let block = &mut block[..(len - begin).min(BLOCK)];
+            aws_lc_rs::rand::fill(block).expect("random");
+            tar.update(block);
+            gzip.write_all(block).expect("room");
         }
         gzip.finish().expect("room");
         diff_ids.push(digest(tar));

@@ -12,6 +12,7 @@
 
 mod audit;
 mod bare;
+mod decode;
 mod encrypt;
 mod kmip;
 mod load;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     audit::run(&plan, &mut report);
     memory::run(&plan, &mut report);
     encrypt::run(&plan, &mut report);
+    decode::run(&plan, &mut report);
     if report.is_empty() {
         println!("no row's name begins with {:?}; docs/benchmarks.md has the names", plan.only);
         return ExitCode::FAILURE;

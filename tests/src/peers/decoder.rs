@@ -22,7 +22,7 @@ pub fn decode(peers: &Peers, layout: &Path, index: usize, arguments: &[&str]) ->
     let blob = image::blob(layout, layer["digest"].as_str().expect("a digest"));
     let dir = tempfile::tempdir_in(peers.scratch()).expect("a directory");
     let (payload, plain) = (dir.path().join("payload"), dir.path().join("plain"));
-    fs::write(&payload, any(layer)).expect("a file");
+    fs::write(&payload, self::payload(layer)).expect("a file");
     let ran = run(command(peers, [&blob, &payload, &plain], arguments));
     Decoded { plain: fs::read(&plain).unwrap_or_default(), ran }
 }
@@ -42,7 +42,7 @@ fn command(peers: &Peers, files: [&Path; 3], arguments: &[&str]) -> Command {
 
 /// `google.protobuf.Any` around imgcrypt's payload, with the decryption configuration that containerd
 /// gives: none.
-fn any(layer: &serde_json::Value) -> Vec<u8> {
+pub fn payload(layer: &serde_json::Value) -> Vec<u8> {
     let payload = serde_json::json!({"DecryptConfig": {"Parameters": null}, "Descriptor": layer});
     let mut message = Vec::new();
     field(&mut message, 1, b"io.containerd.ocicrypt.v1.Payload");

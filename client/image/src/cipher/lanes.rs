@@ -56,6 +56,8 @@ struct State<R> {
     ended: bool,
     lanes: [Queue; 2],
     free: Vec<Block>,
+    /// What a block has room for.
+    room: usize,
     failure: Option<Error>,
 }
 
@@ -88,6 +90,7 @@ impl<'k, R: Read> Lanes<'k, R> {
             ended: size == 0,
             lanes,
             free: Vec::new(),
+            room: usize::try_from(size).unwrap_or(CHUNK_LEN).min(CHUNK_LEN) + AES_256.block_len(),
             failure: None,
         };
         Lanes { optsdata, size, state: Mutex::new(state), changed: Condvar::new() }
@@ -200,10 +203,8 @@ impl<R> State<R> {
     }
 
     fn block(&mut self) -> Block {
-        self.free.pop().unwrap_or_else(|| Block {
-            buffer: Zeroizing::new(vec![0; CHUNK_LEN + AES_256.block_len()]),
-            len: 0,
-        })
+        let room = self.room;
+        self.free.pop().unwrap_or_else(|| Block { buffer: Zeroizing::new(vec![0; room]), len: 0 })
     }
 
     fn put(&mut self, number: u64, sealed: Block, opened: Block) {
