@@ -94,4 +94,12 @@ fn rules_that_refuse_containerd() {
         "no [[allow]] rule names uid 0",
     );
     is_one(&wrong(status(), vec![key("wrap")]), "rules", "root may unwrap with no key");
+
+    let dir = tempdir().unwrap();
+    let status =
+        GetStatusResponse { known: false, caller: "uid 65534 (nobody), gid 65534".to_owned(), ..status() };
+    let server = StandIn { status, ..StandIn::opens(Opens::Hangs) }.start(dir.path());
+    let told = Told::by(holdfast(&server.socket).args(["doctor", "--json"]));
+    let rules = told.wrong().into_iter().find(|one| one["check"] == "rules").unwrap();
+    assert!(rules["do"].as_str().unwrap().contains("without PrivateUsers="), "{rules}");
 }

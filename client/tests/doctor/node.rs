@@ -17,6 +17,7 @@ pub(crate) const KEYS: &str = "etc/containerd/ocicrypt/keys";
 pub(crate) const PROVIDERS: &str = "etc/containerd/ocicrypt/ocicrypt_keyprovider.conf";
 pub(crate) const DROP_IN: &str = "etc/containerd/conf.d/holdfast.toml";
 
+const DOCUMENTATION: &str = include_str!("../../../docs/doctor.md");
 const ASKS: &str = "/keyprovider.KeyProviderService/UnWrapKey";
 
 pub(crate) struct Node(TempDir);
@@ -125,7 +126,12 @@ pub(crate) struct Told {
 impl Told {
     pub(crate) fn of(ran: &Ran) -> Told {
         assert_eq!(ran.err, "", "{}", ran.out);
-        Told { code: ran.code.unwrap(), document: serde_json::from_str(&ran.out).unwrap() }
+        let told = Told { code: ran.code.unwrap(), document: serde_json::from_str(&ran.out).unwrap() };
+        for one in told.checks() {
+            let name = format!("`{}`", one["check"].as_str().unwrap());
+            assert!(DOCUMENTATION.contains(&name), "docs/doctor.md does not know the check {name}");
+        }
+        told
     }
 
     pub(crate) fn by(command: &mut std::process::Command) -> Told {

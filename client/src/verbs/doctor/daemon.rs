@@ -10,6 +10,8 @@ use crate::daemon::Daemon;
 
 const CHECK: &str = "daemon";
 const RULES: &str = "rules";
+/// Whom the kernel shows for callers that a namespace has no id for (user_namespaces(7)).
+const OVERFLOW: &str = "uid 65534";
 
 pub(super) fn check(common: &Common, report: &mut Report) {
     let socket = &common.socket;
@@ -49,12 +51,12 @@ pub(super) fn check(common: &Common, report: &mut Report) {
     }
     if !status.known {
         if root {
-            report.fault(
-                RULES,
-                format!("no [[allow]] rule names {}", status.caller),
-                socket,
-                "add a rule with user = \"root\" and to = [\"unwrap\"] to holdfastd's configuration, then reload it",
-            );
+            let remedy = if status.caller.starts_with(OVERFLOW) {
+                "the daemon is in a user namespace, which this caller is not in: run it on the host, without PrivateUsers="
+            } else {
+                "add a rule with user = \"root\" and to = [\"unwrap\"] to holdfastd's configuration, then reload it"
+            };
+            report.fault(RULES, format!("no [[allow]] rule names {}", status.caller), socket, remedy);
         }
         return;
     }
