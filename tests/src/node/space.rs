@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use hsm_sim::Process;
 
-use crate::house::PATIENCE;
+use crate::house::{PATIENCE, me};
 use crate::peers::{ENTER, root, script};
 
 /// The first process reaps whom others leave behind, and ends when it is asked to.
@@ -27,6 +27,7 @@ pub(super) struct Space {
 impl Space {
     /// Makes them, with `scratch` at the same path.
     pub(super) fn open(release: &'static str, scratch: &Path) -> Space {
+        assert_eq!(me(), 0, "containerd needs root: run the tests as root");
         // Also when this test dies without a drop.
         let mut command = hsm_sim::command("setpriv", "util-linux").expect("setpriv");
         command
@@ -39,7 +40,7 @@ impl Space {
         environment(&mut command);
         let process = Process::spawn(command, "unshare").expect("a space");
         let entered = |process: &Process| process.stdout_text().contains("entered");
-        let process = process.ready_when(PATIENCE, entered).expect("a space; containerd needs root");
+        let process = process.ready_when(PATIENCE, entered).expect("a space");
         let children = format!("/proc/{0}/task/{0}/children", process.id());
         let children = fs::read_to_string(children).expect("the first process");
         let first = children.trim().parse().expect("one process");

@@ -14,6 +14,7 @@ on_each!(
     a_pull_that_is_given_up_does_not_hinder_the_next,
     a_daemon_that_dies_is_waited_for,
     a_containerd_that_dies_pulls_anew,
+    a_decoder_that_is_killed_is_told,
     a_token_that_is_gone_is_told_and_serves_when_it_is_back,
 );
 
@@ -57,6 +58,20 @@ async fn a_containerd_that_dies_pulls_anew(release: Release) {
     scene.runs(&node, "app").await;
 }
 
+async fn a_decoder_that_is_killed_is_told(release: Release) {
+    let scene = Scene::new();
+    let _daemon = scene.house.start();
+    let node = scene.node(release, Decoder::Holdfast).await;
+    let image = scene.image("app", &scene.public_key(), Compression::Gzip);
+    let (pull, stall) = half_way(&scene, &node, &image).await;
+    kill_decoder(&node);
+    let status = pull.await.unwrap_err();
+    assert!(status.message().contains("holdfast: decode was killed before it was done"), "{status:?}");
+    drop(stall);
+    node.pull(&image).await.unwrap();
+    scene.runs(&node, "app").await;
+}
+
 async fn a_token_that_is_gone_is_told_and_serves_when_it_is_back(release: Release) {
     let house = House::new().key("images", KeyKind::EcP256);
     let module = FaultyModule::install(house.dir.path(), house.hsm.module()).unwrap();
@@ -89,4 +104,19 @@ async fn half_way(
         () = asked => {}
     }
     (pull, stall)
+}
+
+/// The one that waits for its answer.
+fn kill_decoder(node: &Node) {
+    let all = std::fs::read_dir("/proc").unwrap().flatten().map(|one| one.path());
+    let mut decoders = all.filter(|process| {
+        std::fs::read_link(process.join("ns/pid")).is_ok_and(|pid| pid == node.processes())
+            && std::fs::read(process.join("cmdline"))
+                .is_ok_and(|words| words.ends_with(b"holdfast\0decode\0"))
+    });
+    let decoder = decoders.next().expect("a decoder");
+    assert_eq!(decoders.next(), None);
+    let id = decoder.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
