@@ -82,9 +82,13 @@ pub fn oci(layout: &Path) -> String {
 
 /// The manifest of `layout:v1`.
 pub fn manifest(layout: &Path) -> serde_json::Value {
+    read_json(&blob(layout, &manifest_digest(layout)))
+}
+
+/// Its digest.
+pub fn manifest_digest(layout: &Path) -> String {
     let index = read_json(&layout.join("index.json"));
-    let digest = index["manifests"][0]["digest"].as_str().expect("a digest");
-    read_json(&blob(layout, digest))
+    index["manifests"][0]["digest"].as_str().expect("a digest").to_owned()
 }
 
 /// The digests of its layers.
