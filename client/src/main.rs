@@ -36,12 +36,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if verb().is_some_and(|verb| verb == DECODE) {
-        // Before anything else is opened or can fail.
-        let inherited = Inherited::look();
-        return decoder(inherited, Holder::start());
+        // Before anything else is opened.
+        return decoder(Inherited::look());
     }
     let cli = cli::Cli::parse();
-    match keep_from_dumps().and_then(|()| verbs::run(cli, Inherited::default())) {
+    match keep_from_dumps().and_then(|()| verbs::run(cli, Inherited::default(), &mut Holder::default())) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough of it (`| head`).
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -71,9 +70,10 @@ const DECODE: &str = "decode";
 /// Longest line it is told in, in characters: it ends up in a pod's event.
 const LONGEST_LINE: usize = 1500;
 
-fn decoder(inherited: Inherited, holder: Holder) -> ExitCode {
+fn decoder(inherited: Inherited) -> ExitCode {
+    let mut holder = Holder::default();
     let done = match cli::Cli::try_parse() {
-        Ok(cli) => keep_from_dumps().and_then(|()| verbs::run(cli, inherited)),
+        Ok(cli) => keep_from_dumps().and_then(|()| verbs::run(cli, inherited, &mut holder)),
         Err(asked) if !asked.use_stderr() => asked.print().map_err(Failure::Output),
         Err(error) => {
             let text = error.to_string();

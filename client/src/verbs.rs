@@ -16,12 +16,12 @@ mod written;
 use serde_json::json;
 
 use crate::cli::{Cli, ImageVerb, KeyVerb, SetupVerb, Verb};
-use crate::decode::Inherited;
+use crate::decode::{Holder, Inherited};
 use crate::failure::Failure;
 use crate::output;
 
-/// `inherited` is what `decode` was given.
-pub(crate) fn run(cli: Cli, inherited: Inherited) -> Result<(), Failure> {
+/// `inherited` is what `decode` was given, `holder` what keeps its stdout open.
+pub(crate) fn run(cli: Cli, inherited: Inherited, holder: &mut Holder) -> Result<(), Failure> {
     let common = &cli.common;
     match cli.verb {
         Verb::Image(ImageVerb::Decrypt { source, target, platform }) => {
@@ -39,7 +39,7 @@ pub(crate) fn run(cli: Cli, inherited: Inherited) -> Result<(), Failure> {
         Verb::Setup(SetupVerb::Crio(node)) => setup::crio::run(common, &node),
         Verb::Setup(SetupVerb::Podman(node)) => setup::podman::run(common, &node),
         Verb::Bridge => bridge::run(common),
-        Verb::Decode(wanted) => decode::run(common, &wanted, inherited),
+        Verb::Decode(wanted) => decode::run(common, &wanted, inherited, holder),
         Verb::Doctor(wanted) => doctor::run(common, &wanted),
         Verb::Status => status::run(common),
         Verb::Version => {

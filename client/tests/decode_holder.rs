@@ -23,7 +23,8 @@ fn ends_within(stdout: &ChildStdout, time: Duration) -> bool {
 /// A decoder that fails at once or hangs.
 fn start(scene: &Decoding) -> Child {
     let mut child = scene.command(Some(&scene.payload()), &[]).spawn().unwrap();
-    feed(&mut child, &scene.image.blobs[0]).join().unwrap();
+    // Ends with the decoder.
+    drop(feed(&mut child, &scene.image.blobs[0]));
     child
 }
 
@@ -52,7 +53,7 @@ fn after_a_failure_stdout_stays_open_until_the_exit_is_fetched() {
 
 #[test]
 fn after_a_kill_stdout_stays_open_too_and_a_line_is_written_in_its_place() {
-    let scene = Decoding::with(100, Opens::Hangs);
+    let scene = Decoding::with(300_000, Opens::Hangs);
     let mut child = start(&scene);
     let server = scene.server.as_ref().unwrap();
     server.calls.recv_timeout(Duration::from_secs(20)).expect("the daemon is asked");
@@ -76,7 +77,13 @@ fn nobody_who_never_fetches_is_waited_for_for_long() {
 
 #[test]
 fn after_a_success_nothing_is_left_open() {
-    let scene = Decoding::of(100);
+    for len in [100, 300_000] {
+        succeeds(len);
+    }
+}
+
+fn succeeds(len: usize) {
+    let scene = Decoding::of(len);
     let mut child = start(&scene);
     let mut plain = Vec::new();
     // Without the exit being fetched, which a holder would wait for.

@@ -45,7 +45,8 @@ fn own_manifest(scene: &Decoding) -> String {
     let names = support::decoding::names(&scene.store.0.join("blobs/sha256"));
     let is_manifest = |name: &&String| {
         let bytes = fs::read(scene.store.blob(name)).unwrap();
-        serde_json::from_slice::<Value>(&bytes).is_ok_and(|json| json.get("layers").is_some())
+        serde_json::from_slice::<Value>(&bytes)
+            .is_ok_and(|json| json.get("layers").is_some() && json.get("annotations").is_none())
     };
     format!("sha256:{}", names.iter().find(is_manifest).unwrap())
 }

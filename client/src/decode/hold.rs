@@ -3,9 +3,9 @@
 //! exit, so that look always comes too early, and half of the failures become "wrong diff id".
 //!
 //! So a second process keeps the layer's pipe open a little longer: until the decoder's exit has been fetched
-//! (its entry in /proc is gone) and containerd has had a moment to note it down. It is started first and told
-//! how the decoder ended, so that it also serves one that was killed; it holds nothing else that containerd
-//! waits for. Its copy of file descriptor 3 is a read end of a pipe that nobody writes to any more.
+//! (its entry in /proc is gone) and containerd has had a moment to note it down. It is told how the decoder
+//! ended, so that one that was started early also serves a decoder that was killed. It holds nothing else that
+//! containerd waits for: its copy of file descriptor 3 is a read end of a pipe that nobody writes to any more.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -28,21 +28,21 @@ const LOOK: Duration = Duration::from_millis(1);
 const DONE: u8 = b'd';
 const FAILED: u8 = b'f';
 
-/// The process that keeps stdout open. Dropping this without a word is what a killed decoder does.
+/// Layers longer than this are worth a process that is only needed if this one is killed; shorter ones are
+/// done before it would have started.
+const SHORT: u64 = 256 * 1024;
+
+/// The process that keeps stdout open, if there is one. To drop this without a word is what a killed decoder
+/// does.
+#[derive(Default)]
 pub(crate) struct Holder(Option<ChildStdin>);
 
 impl Holder {
-    /// Starts it, where stdout is a pipe. One that cannot be started is not missed but on a bad day.
-    pub(crate) fn start() -> Holder {
-        let is_pipe = std::fs::metadata("/proc/self/fd/1").is_ok_and(|one| one.file_type().is_fifo());
-        if !is_pipe {
-            return Holder(None);
+    /// Work on a layer of so many bytes begins.
+    pub(crate) fn begin(&mut self, size: u64) {
+        if size > SHORT {
+            self.start();
         }
-        let child = Command::new("/proc/self/exe")
-            .args([VERB, &std::process::id().to_string()])
-            .stdin(Stdio::piped())
-            .spawn();
-        Holder(child.ok().and_then(|child| child.stdin))
     }
 
     /// All is well: the pipe may close.
@@ -51,8 +51,19 @@ impl Holder {
     }
 
     /// The line is on stderr.
-    pub(crate) fn keep(self) {
+    pub(crate) fn keep(mut self) {
+        self.start();
         self.tell(FAILED);
+    }
+
+    /// Where stdout is a pipe. A holder that cannot be started leaves things as they are without one.
+    fn start(&mut self) {
+        let is_pipe = || std::fs::metadata("/proc/self/fd/1").is_ok_and(|one| one.file_type().is_fifo());
+        if self.0.is_none() && is_pipe() {
+            let mut command = Command::new("/proc/self/exe");
+            command.args([VERB, &std::process::id().to_string()]).stdin(Stdio::piped());
+            self.0 = command.spawn().ok().and_then(|child| child.stdin);
+        }
     }
 
     fn tell(self, how: u8) {

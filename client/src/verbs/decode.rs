@@ -13,10 +13,15 @@ use holdfast_image::{Error, Payload, cipher, printable};
 
 use crate::cli::{Common, Decode};
 use crate::daemon::Unanswered;
-use crate::decode::{self, Answer, Candidate, Inherited, MAX_TRIED, Selected, Source};
+use crate::decode::{self, Answer, Candidate, Holder, Inherited, MAX_TRIED, Selected, Source};
 use crate::failure::Failure;
 
-pub(crate) fn run(common: &Common, wanted: &Decode, inherited: Inherited) -> Result<(), Failure> {
+pub(crate) fn run(
+    common: &Common,
+    wanted: &Decode,
+    inherited: Inherited,
+    holder: &mut Holder,
+) -> Result<(), Failure> {
     if io::stdin().is_terminal() {
         return Err(Failure::line(
             "decode reads an encrypted layer on stdin; containerd starts it, see its stream_processors",
@@ -25,9 +30,15 @@ pub(crate) fn run(common: &Common, wanted: &Decode, inherited: Inherited) -> Res
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(unwritable)?;
     let mut notes = Notes::default();
     match inherited.read(Payload::MAX_LEN, Instant::now() + common.timeout)? {
-        Some(bytes) => with_payload(common, &Payload::parse(&bytes)?, File::from(stdout), &mut notes)?,
+        Some(bytes) => {
+            let payload = Payload::parse(&bytes)?;
+            drop(bytes);
+            holder.begin(payload.layer.size);
+            with_payload(common, &payload, File::from(stdout), &mut notes)?;
+        }
         None => {
             let candidates = decode::candidates(Source::of_stdin()?.blobs(), wanted.single_manifest)?;
+            holder.begin(candidates.iter().map(|one| one.layer.size).max().unwrap_or_default());
             without_payload(common, candidates, File::from(stdout), &mut notes)?;
         }
     }

@@ -7,6 +7,7 @@ mod backends;
 mod callers;
 mod check;
 mod client;
+mod decode;
 mod faults;
 mod hang;
 mod health;

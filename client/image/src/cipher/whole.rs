@@ -181,3 +181,6 @@ fn check(mac: &hmac::Tag, public: &PublicOptions, found: &Digest, expected: &Dig
         found.short()
     )))
 }
+
+#[cfg(test)]
+mod tests;
