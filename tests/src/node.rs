@@ -1,7 +1,7 @@
 //! A machine that pulls and runs images, as far as Kubernetes' kubelet sees one: a containerd of a Debian
 //! release, with its CRI plugin, runc, and a decoder for encrypted layers.
 //!
-//! It lives in a space of its own, which takes everything along when it ends: processes, mounts
+//! It lives in a `space` of its own, which takes everything along when it ends: processes, mounts
 //! and files of containerd's. What it has in common with the test is the house's scratch directory, at the
 //! same path, and the machine's network.
 
