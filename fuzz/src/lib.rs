@@ -21,7 +21,7 @@ mod tpm;
 pub use images::image;
 pub use keys::{key_uri, public_key};
 pub use kmip::kmip_answer;
-pub use messages::{configuration, keyprovider_message, packet};
+pub use messages::{configuration, keyprovider_message, packet, packet_pkcs7, packet_pkcs11};
 pub use payload::payload;
 pub use tpm::{event_log, signed_policies, tpm_key_file};
 
@@ -29,7 +29,7 @@ pub use tpm::{event_log, signed_policies, tpm_key_file};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("configuration", configuration),
     ("event_log", event_log),
     ("image", image),
@@ -37,6 +37,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("keyprovider_message", keyprovider_message),
     ("kmip_answer", kmip_answer),
     ("packet", packet),
+    ("packet_pkcs11", packet_pkcs11),
+    ("packet_pkcs7", packet_pkcs7),
     ("payload", payload),
     ("public_key", public_key),
     ("signed_policies", signed_policies),

@@ -1,10 +1,10 @@
 //! What a peer on the socket, an image's author or an operator hands us.
 
-use holdfast_envelope::{FinishError, check_point, jwe};
+use holdfast_envelope::{FinishError, Packet, check_point, jwe};
 use holdfast_wire::keyprovider::{
     Recipients, UnwrapRequest, WrapRequest, is_alias, unwrap_response, wrap_response,
 };
-use holdfast_wire::{EcPublicKey, Labels, NONCE_LEN, OptsData, SYMKEY_LEN, Sealed, Secret};
+use holdfast_wire::{Algorithm, EcPublicKey, Labels, NONCE_LEN, OptsData, SYMKEY_LEN, Sealed, Secret};
 use holdfastd::config::Config;
 
 use crate::one_printable_line;
@@ -52,9 +52,24 @@ fn well_formed(optsdata: &OptsData) {
     assert_eq!(again.symkey().expose(), optsdata.symkey().expose());
 }
 
-/// Packets, finished with what a broken token or somebody else's key might open them to.
+/// A JWE.
 pub fn packet(bytes: &[u8]) {
-    let packet = match jwe::Jwe::parse(bytes) {
+    packet_of("jwe", bytes);
+}
+
+/// A CMS EnvelopedData.
+pub fn packet_pkcs7(bytes: &[u8]) {
+    packet_of("pkcs7", bytes);
+}
+
+/// ocicrypt's PKCS#11 JSON.
+pub fn packet_pkcs11(bytes: &[u8]) {
+    packet_of("pkcs11", bytes);
+}
+
+/// A packet, finished with what a broken token or somebody else's key might open it to.
+fn packet_of(scheme: &str, bytes: &[u8]) {
+    let packet = match Packet::parse(scheme, bytes) {
         Ok(packet) => packet,
         Err(error) => return one_printable_line(&error),
     };
@@ -63,21 +78,33 @@ pub fn packet(bytes: &[u8]) {
     assert!(packet.labels().iter().count() <= Labels::MAX);
     for (index, recipient) in recipients.iter().enumerate() {
         assert_eq!(recipient.algorithm().is_some(), recipient.sealed().is_some());
-        if let Some(Sealed::Ecdh { curve, ephemeral }) = recipient.sealed() {
-            let point = EcPublicKey { curve: *curve, point: ephemeral.clone() };
-            assert_eq!(check_point(&point), Ok(()), "a point that a token must never see");
+        assert!(recipient.algorithm().is_none_or(|algorithm| packet.algorithms().contains(&algorithm)));
+        match recipient.sealed() {
+            Some(Sealed::Ecdh { curve, ephemeral }) => {
+                let point = EcPublicKey { curve: *curve, point: ephemeral.clone() };
+                assert_eq!(check_point(&point), Ok(()), "a point that a token must never see");
+            }
+            Some(Sealed::RsaOaep { ciphertext, .. } | Sealed::RsaPkcs1v15 { ciphertext }) => {
+                assert!((256..=1024).contains(&ciphertext.len()), "no length of an RSA key's");
+            }
+            _ => {}
         }
-        // The lengths of a CEK and of each curve's shared secret, and two that nothing has.
-        for len in [0, 31, 32, 48, 66] {
+        // The lengths of CEKs and of each curve's shared secret, and two that nothing has.
+        for len in [0, 16, 24, 31, 32, 48, 66] {
             finish(&packet, index, Secret::new(vec![0; len]));
         }
         finish(&packet, index, Secret::copy_of(&bytes[bytes.len().saturating_sub(32)..]));
+        let decoy = packet.decoy(index);
+        assert_eq!(decoy.is_some(), recipient.algorithm() == Some(Algorithm::Rsa1_5));
+        if let Some(decoy) = decoy {
+            assert!(matches!(packet.finish(index, decoy), Err(FinishError::Rejected)), "a decoy opened it");
+        }
     }
     let beyond = packet.finish(recipients.len(), Secret::new(vec![0; 32]));
     assert!(matches!(beyond, Err(FinishError::Rejected)));
 }
 
-fn finish(packet: &jwe::Jwe, index: usize, opened: Secret) {
+fn finish(packet: &Packet, index: usize, opened: Secret) {
     match packet.finish(index, opened) {
         Ok(optsdata) => well_formed(&optsdata),
         Err(error) => one_printable_line(&error),

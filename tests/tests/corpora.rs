@@ -61,6 +61,16 @@ fn packets_of_strangers_are_read_or_refused() {
 }
 
 #[test]
+fn pkcs7_packets_of_strangers_are_read_or_refused() {
+    replay("packet_pkcs7");
+}
+
+#[test]
+fn pkcs11_packets_of_strangers_are_read_or_refused() {
+    replay("packet_pkcs11");
+}
+
+#[test]
 fn payloads_and_manifests_of_strangers_are_read_or_refused() {
     replay("payload");
 }

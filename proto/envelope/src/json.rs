@@ -18,11 +18,12 @@ use crate::base64url;
 /// How deep objects and arrays may nest. The deepest of a JWE is the `epk` of a recipient's header, 5.
 const MAX_DEPTH: u8 = 8;
 
-/// A JSON value; of numbers, booleans and null only that they are neither text nor structure.
+/// A JSON value; of negative and broken numbers, booleans and null only that they are neither text nor structure.
 pub(crate) enum Value {
     Text(String),
     Object(Object),
     Array(Vec<Value>),
+    Number(u64),
     Other,
 }
 
@@ -175,8 +176,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Value::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
-        Ok(Value::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Number(number))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Value, E> {

@@ -26,6 +26,7 @@ pub mod jwk;
 pub mod pgp;
 pub mod pkcs11;
 
+mod aes_gcm;
 mod base64url;
 mod error;
 mod json;

@@ -1,6 +1,11 @@
 //! Those a packet was sealed to, the same for every scheme.
 
-use holdfast_wire::{Algorithm, Sealed};
+use std::ops::RangeInclusive;
+
+use holdfast_wire::{Algorithm, Malformed, Sealed};
+
+/// Bytes an RSA ciphertext may have: moduli of 2048 to 8192 bits.
+const RSA_CIPHERTEXT_LEN: RangeInclusive<usize> = 256..=1024;
 
 /// One of those a packet was sealed to. Nothing of it is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,4 +61,17 @@ impl Recipient {
             _ => None,
         }
     }
+}
+
+/// A wrapped key that has a length of an RSA key's. `what` is what an error calls it: "blob of recipient 1".
+pub(crate) fn rsa_ciphertext(what: &str, algorithm: Algorithm, bytes: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+    if RSA_CIPHERTEXT_LEN.contains(&bytes.len()) {
+        return Ok(bytes);
+    }
+    Err(Malformed::new(format!(
+        "{what} has {} bytes; for {algorithm} it has {} to {}",
+        bytes.len(),
+        RSA_CIPHERTEXT_LEN.start(),
+        RSA_CIPHERTEXT_LEN.end()
+    )))
 }

@@ -4,9 +4,10 @@
 //! `enc`, so that a content key cannot be taken from one algorithm to another.
 
 mod cbc_hmac;
-mod gcm;
 
 use holdfast_wire::{OptsData, Secret};
+
+use crate::aes_gcm;
 
 /// A content encryption algorithm, by its JOSE name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +59,12 @@ impl Enc {
 
     /// Bytes of the iv.
     pub(super) fn iv_len(self) -> usize {
-        if self.is_gcm() { gcm::IV_LEN } else { cbc_hmac::BLOCK_LEN }
+        if self.is_gcm() { aes_gcm::IV_LEN } else { cbc_hmac::BLOCK_LEN }
     }
 
     /// Bytes of the tag.
     pub(super) fn tag_len(self) -> usize {
-        if self.is_gcm() { gcm::TAG_LEN } else { self.cek_len() / 2 }
+        if self.is_gcm() { aes_gcm::TAG_LEN } else { self.cek_len() / 2 }
     }
 
     /// Most bytes of ciphertext that optsdata can give.
@@ -106,13 +107,17 @@ impl Content {
         if cek.len() != self.enc.cek_len() {
             return None;
         }
-        if self.enc.is_gcm() { gcm::open(self, cek) } else { cbc_hmac::open(self, cek) }
+        if !self.enc.is_gcm() {
+            return cbc_hmac::open(self, cek);
+        }
+        let Content { iv, ciphertext, tag, aad, .. } = self;
+        aes_gcm::open(cek, &aes_gcm::Sealed { iv, aad: aad.as_bytes(), ciphertext, tag })
     }
 
     /// Seals `plaintext` under a key that is used for nothing else, with [`Enc::OURS`].
     pub(super) fn seal(cek: &[u8], protected: &str, plaintext: &Secret) -> Option<Content> {
         let aad = additional_data(protected, None);
-        let (iv, ciphertext, tag) = gcm::seal(cek, aad.as_bytes(), plaintext)?;
+        let (iv, ciphertext, tag) = aes_gcm::seal(cek, aad.as_bytes(), plaintext)?;
         Some(Content { enc: Enc::OURS, iv, ciphertext, tag, aad })
     }
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521, PrivateKey, UnparsedPublicKey, agree};
 use aws_lc_rs::rsa::{
-    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
+    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey,
+    PrivateDecryptingKey,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -58,6 +59,11 @@ pub fn open_with(pem: &str, sealed: &Sealed) -> Option<Secret> {
             let mut plaintext = vec![0; key.min_output_size()];
             let opened = key.decrypt(algorithm, ciphertext, &mut plaintext, None).ok()?;
             Some(Secret::copy_of(opened))
+        }
+        Sealed::RsaPkcs1v15 { ciphertext } => {
+            let key = Pkcs1PrivateDecryptingKey::new(PrivateDecryptingKey::from_pkcs8(&der).ok()?).ok()?;
+            let mut plaintext = vec![0; key.min_output_size()];
+            Some(Secret::copy_of(key.decrypt(ciphertext, &mut plaintext).ok()?))
         }
         Sealed::Ecdh { curve, ephemeral } => {
             let key = PrivateKey::from_private_key_der(ecdh(*curve), &der).ok()?;

@@ -5,6 +5,7 @@ use holdfast_wire::{Algorithm, Malformed, OaepHash, Operation, Sealed};
 use super::{Headers, Shared, of_length};
 use crate::jwe::agreement::{Agreement, Goal};
 use crate::jwe::key_wrap;
+use crate::recipient::rsa_ciphertext;
 
 /// How a recipient's key is opened; only for algorithms that are known.
 pub(super) struct Way {
@@ -13,9 +14,6 @@ pub(super) struct Way {
     /// What is left to do with what the token opened. None: it is the CEK.
     pub(super) agreement: Option<Agreement>,
 }
-
-/// Bytes an RSA ciphertext may have: moduli of 2048 to 8192 bits.
-const RSA_CIPHERTEXT_LEN: std::ops::RangeInclusive<usize> = 256..=1024;
 
 impl Shared<'_> {
     /// None for a recipient that cannot be opened here and need not keep another from being opened.
@@ -100,16 +98,8 @@ fn rsa_oaep(
     encrypted_key: Option<Vec<u8>>,
     headers: &Headers<'_>,
 ) -> Result<Way, Malformed> {
-    let ciphertext = required(encrypted_key, headers)?;
-    if !RSA_CIPHERTEXT_LEN.contains(&ciphertext.len()) {
-        return Err(Malformed::new(format!(
-            "encrypted_key of {} has {} bytes; for {algorithm} it has {} to {}",
-            headers.what,
-            ciphertext.len(),
-            RSA_CIPHERTEXT_LEN.start(),
-            RSA_CIPHERTEXT_LEN.end()
-        )));
-    }
+    let what = format!("encrypted_key of {}", headers.what);
+    let ciphertext = rsa_ciphertext(&what, algorithm, required(encrypted_key, headers)?)?;
     Ok(Way { algorithm, sealed: Sealed::RsaOaep { hash, ciphertext }, agreement: None })
 }
 

@@ -1,26 +1,33 @@
-//! AES-GCM with a 96-bit iv and a 128-bit tag (RFC 7518 section 5.3).
+//! AES-GCM with a 96-bit iv and a 128-bit tag, around a packet's content (RFC 7518 section 5.3, RFC 5084).
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use holdfast_wire::Secret;
 use zeroize::Zeroizing;
 
-use super::Content;
-
 /// Bytes of the iv.
-pub(super) const IV_LEN: usize = 12;
+pub(crate) const IV_LEN: usize = 12;
 /// Bytes of the tag.
-pub(super) const TAG_LEN: usize = 16;
+pub(crate) const TAG_LEN: usize = 16;
 
-pub(super) fn open(content: &Content, cek: &[u8]) -> Option<Secret> {
+/// Encrypted content, its tag beside it.
+pub(crate) struct Sealed<'a> {
+    pub(crate) iv: &'a [u8],
+    pub(crate) aad: &'a [u8],
+    pub(crate) ciphertext: &'a [u8],
+    pub(crate) tag: &'a [u8],
+}
+
+/// The content. `cek` has 16, 24 or 32 bytes, which also say which AES it is for.
+pub(crate) fn open(cek: &[u8], sealed: &Sealed<'_>) -> Option<Secret> {
     // Wiped on the error path too: the buffer may hold plaintext whose tag was wrong.
-    let mut plaintext = Zeroizing::new(vec![0; content.ciphertext.len()]);
+    let mut plaintext = Zeroizing::new(vec![0; sealed.ciphertext.len()]);
     key(cek)?
         .open_separate_gather(
-            Nonce::try_assume_unique_for_key(&content.iv).ok()?,
-            Aad::from(content.aad.as_bytes()),
-            &content.ciphertext,
-            &content.tag,
+            Nonce::try_assume_unique_for_key(sealed.iv).ok()?,
+            Aad::from(sealed.aad),
+            sealed.ciphertext,
+            sealed.tag,
             &mut plaintext,
         )
         .ok()?;
@@ -28,7 +35,7 @@ pub(super) fn open(content: &Content, cek: &[u8]) -> Option<Secret> {
 }
 
 /// The iv, the ciphertext and the tag, in this order.
-pub(super) fn seal(cek: &[u8], aad: &[u8], plaintext: &Secret) -> Option<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+pub(crate) fn seal(cek: &[u8], aad: &[u8], plaintext: &Secret) -> Option<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     let mut iv = [0; IV_LEN];
     rand::fill(&mut iv).ok()?;
     let mut buffer = Zeroizing::new(plaintext.expose().to_vec());
@@ -40,7 +47,6 @@ pub(super) fn seal(cek: &[u8], aad: &[u8], plaintext: &Secret) -> Option<(Vec<u8
     Some((iv.to_vec(), ciphertext, tag.as_ref().to_vec()))
 }
 
-/// A key of 16, 24 or 32 bytes, which also says which AES it is for.
 fn key(cek: &[u8]) -> Option<LessSafeKey> {
     let algorithm = match cek.len() {
         16 => &AES_128_GCM,
