@@ -21,7 +21,8 @@ const MAX_PACKETS: usize = 64;
 /// One wrapped form of a layer's key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// The last part of `org.opencontainers.image.enc.keys.SCHEME`: `jwe`, or `provider.NAME`.
+    /// The last part of `org.opencontainers.image.enc.keys.SCHEME`: `jwe`, `pkcs7`, `pgp`, `pkcs11`, or
+    /// `provider.NAME`.
     pub scheme: String,
     /// The bytes, base64 removed.
     pub data: Vec<u8>,

@@ -54,9 +54,9 @@ pub struct InspectedPacket {
     pub scheme: String,
     /// Its length in bytes.
     pub size: usize,
-    /// Its first recipients, for a JWE; empty for other forms.
+    /// Its first recipients; empty where its form is not known.
     pub recipients: Vec<Recipient>,
-    /// How many recipients a JWE has; 0 for other forms.
+    /// How many recipients it has; 0 where its form is not known.
     pub recipients_total: usize,
     /// Holdfast's labels, for a JWE that has some.
     pub labels: BTreeMap<String, String>,
@@ -112,12 +112,12 @@ fn layer(descriptor: &Descriptor) -> InspectedLayer {
 }
 
 fn packet(packet: annotations::Packet) -> InspectedPacket {
-    let jwe = packets::jwe(&packet.data).unwrap_or_default();
+    let told = packets::told(&packet.scheme, &packet.data).unwrap_or_default();
     InspectedPacket {
         size: packet.data.len(),
         scheme: packet.scheme,
-        recipients: jwe.recipients,
-        recipients_total: jwe.recipients_total,
-        labels: jwe.labels,
+        recipients: told.recipients,
+        recipients_total: told.recipients_total,
+        labels: told.labels,
     }
 }

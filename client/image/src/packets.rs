@@ -5,31 +5,59 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use holdfast_envelope::Hint;
 use serde_json::{Map, Value};
 
 /// Most recipients listed of one packet.
 const MAX_LISTED: usize = 64;
+/// Most bytes shown of a serial number, which has 20 at most (RFC 5280 section 4.1.2.2).
+const MAX_SERIAL: usize = 20;
 
-/// One recipient of a JWE packet. Both members are hints that anyone could have written.
+/// One recipient of a packet. Both members are hints that anyone could have written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
-    /// JOSE's `alg`.
+    /// JOSE's `alg`, or the name that other schemes' algorithms have here; absent for one that is not known.
     pub algorithm: Option<String>,
-    /// JOSE's `kid`; absent for keys given as PEM.
+    /// What the packet calls the key: JOSE's `kid`, absent for keys given as PEM; `serial 420d…`, that of its
+    /// certificate, in a `pkcs7`; `key 1234…`, its key ID, in a `pgp`.
     pub kid: Option<String>,
 }
 
-/// What a JWE packet says of itself.
+/// What a packet says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Jwe {
+pub(crate) struct Told {
     /// At most [`MAX_LISTED`].
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) recipients_total: usize,
     pub(crate) labels: BTreeMap<String, String>,
 }
 
-/// Reads a JWE in any serialization (RFC 7516 section 7); `None` for anything else.
-pub(crate) fn jwe(data: &[u8]) -> Option<Jwe> {
+/// Reads a packet; `None` for what has no form that is known.
+pub(crate) fn told(scheme: &str, data: &[u8]) -> Option<Told> {
+    if !["pkcs7", "pgp", "pkcs11"].contains(&scheme) {
+        return jwe(data);
+    }
+    let packet = holdfast_envelope::Packet::parse(scheme, data).ok()?;
+    let recipients: Vec<_> = packet.recipients().iter().map(recipient).collect();
+    Some(Told { recipients_total: recipients.len(), recipients, labels: BTreeMap::new() })
+}
+
+fn recipient(of: &holdfast_envelope::Recipient) -> Recipient {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let kid = match of.hint() {
+        Some(Hint::Kid(kid)) => Some(kid.clone()),
+        Some(Hint::IssuerAndSerial { serial, .. }) => {
+            Some(format!("serial {}", hex(serial.get(..MAX_SERIAL).unwrap_or(serial))))
+        }
+        Some(Hint::KeyId(id)) => Some(format!("key {}", hex(id))),
+        _ => None,
+    };
+    Recipient { algorithm: of.algorithm().map(|algorithm| algorithm.name().to_owned()), kid }
+}
+
+/// Reads a JWE in any serialization (RFC 7516 section 7); `None` for anything else. More leniently than whoever
+/// opens one: what is wrong with it shall be seen.
+fn jwe(data: &[u8]) -> Option<Told> {
     let json: Map<String, Value> = match std::str::from_utf8(data).ok().and_then(compact) {
         Some(json) => json,
         None => serde_json::from_slice(data).ok()?,
@@ -67,7 +95,7 @@ pub(crate) fn jwe(data: &[u8]) -> Option<Jwe> {
         .flatten()
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect();
-    Some(Jwe { recipients, recipients_total, labels })
+    Some(Told { recipients, recipients_total, labels })
 }
 
 /// Five parts between dots, as the flattened serialization has them: it tells the same.
@@ -114,6 +142,18 @@ mod tests {
         let read = jwe(format!("{protected}..aXY.Y2lwaGVydGV4dA.dGFn").as_bytes()).unwrap();
         assert_eq!(read.recipients, [recipient("ECDH-ES", Some("k1"))]);
         assert_eq!(read.recipients_total, 1);
+    }
+
+    #[test]
+    fn a_pkcs7_tells_the_serial_numbers_of_its_certificates() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/skopeo-1.18");
+        let packet = std::fs::read(format!("{dir}/pkcs7-rsa2048.c7a70bc02a61.pkcs7.der")).unwrap();
+        let read = told("pkcs7", &packet).unwrap();
+        assert_eq!(
+            read.recipients,
+            [recipient("RSA1_5", Some("serial 420dd2564433aca58b81a42e333dc57121500976"))]
+        );
+        assert_eq!(told("pkcs11", &packet), None);
     }
 
     #[test]
