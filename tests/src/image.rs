@@ -68,6 +68,24 @@ pub fn skopeo_encrypt(from: &Path, to: &Path, keys: &[&str]) {
     );
 }
 
+/// A certificate of a key that stays in its token, as skopeo takes it for `pkcs7:`. Signed by a key made for it, since
+/// ocicrypt looks at nothing but the public key, the issuer and the serial number.
+pub fn certificate(public_key: &Path) -> PathBuf {
+    let (signer, certificate) = (public_key.with_extension("signer"), public_key.with_extension("crt"));
+    let openssl = || hsm_sim::command("openssl", "openssl").expect("openssl");
+    must(openssl().args(["genpkey", "-algorithm", "RSA", "-out"]).arg(&signer));
+    must(
+        openssl()
+            .args(["x509", "-new", "-subj", "/CN=images", "-days", "2", "-key"])
+            .arg(&signer)
+            .arg("-force_pubkey")
+            .arg(public_key)
+            .arg("-out")
+            .arg(&certificate),
+    );
+    certificate
+}
+
 /// skopeo, with what it needs to run without a configuration of the machine.
 pub fn skopeo() -> Command {
     let mut command = hsm_sim::command("skopeo", "skopeo").expect("skopeo");

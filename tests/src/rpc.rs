@@ -81,9 +81,14 @@ pub async fn native(socket: &Path) -> HoldfastClient<Channel> {
     HoldfastClient::new(connect(socket).await).max_encoding_message_size(2 * MAX_MESSAGE_LEN)
 }
 
-/// OpenPacket with one packet.
+/// OpenPacket with one JWE.
 pub async fn open(socket: &Path, packet: &[u8]) -> Result<v1::OpenPacketResponse, Status> {
-    let packets = vec![v1::Packet { scheme: "jwe".into(), data: packet.to_vec() }];
+    open_of(socket, "jwe", packet).await
+}
+
+/// OpenPacket with one packet of any scheme.
+pub async fn open_of(socket: &Path, scheme: &str, packet: &[u8]) -> Result<v1::OpenPacketResponse, Status> {
+    let packets = vec![v1::Packet { scheme: scheme.into(), data: packet.to_vec() }];
     let answer = native(socket)
         .await
         .open_packet(v1::OpenPacketRequest { packets, ..v1::OpenPacketRequest::default() })

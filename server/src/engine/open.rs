@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use holdfast_custody::Error as CustodyError;
 use holdfast_envelope::{FinishError, Packet, ParseError, Recipient};
-use holdfast_wire::{Malformed, PublicKey, Sealed};
+use holdfast_wire::{Algorithm, Malformed, PublicKey, Sealed};
 
 use super::{Engine, PROVIDER, Trail};
 use crate::audit::Opened;
@@ -266,6 +266,8 @@ fn candidates<'a>(
                     recipient: index,
                     sealed: sealed.clone(),
                 });
+            } else if (algorithm == Algorithm::Rsa1_5) != (facts.algorithms == [Algorithm::Rsa1_5]) {
+                failures.0.push(apart(algorithm));
             } else {
                 let error = CustodyError::Unsupported(algorithm.name());
                 failures.0.push(Failure::Custody { alias: (*alias).to_owned(), error });
@@ -282,7 +284,7 @@ fn parse(wrapped: &Wrapped) -> Result<(&'static str, Packet), Failure> {
         ParseError::Malformed(what) => Failure::Malformed(what),
     })?;
     if packet.recipients().iter().all(|recipient| recipient.algorithm().is_none()) {
-        let known: Vec<_> = packet.algorithms().into_iter().map(holdfast_wire::Algorithm::name).collect();
+        let known: Vec<_> = packet.algorithms().into_iter().map(Algorithm::name).collect();
         return Err(Failure::NotSupported(Malformed::new(format!(
             "no recipient of this packet uses an algorithm that this version opens ({})",
             known.join(", ")
@@ -290,6 +292,19 @@ fn parse(wrapped: &Wrapped) -> Result<(&'static str, Packet), Failure> {
     }
     let is_provider = wrapped.scheme.starts_with("provider.");
     Ok((if is_provider { PROVIDER } else { packet.scheme() }, packet))
+}
+
+/// PKCS#1 v1.5 has keys of its own, so that a packet fits many by length that are not meant. It is told of only where
+/// nothing else was tried.
+fn apart(algorithm: Algorithm) -> Failure {
+    Failure::NotSupported(Malformed::new(match algorithm {
+        Algorithm::Rsa1_5 => {
+            "this packet is sealed by RSA PKCS#1 v1.5, which a key opens only if its [[key]] says algorithms = [\"RSA1_5\"]"
+        }
+        _ => {
+            "the keys that fit this packet are for RSA PKCS#1 v1.5 alone (algorithms = [\"RSA1_5\"]), and it is not"
+        }
+    }))
 }
 
 /// By type and length alone: a ciphertext is as long as its key's modulus, a point lies on its key's curve,

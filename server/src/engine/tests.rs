@@ -1,5 +1,6 @@
 //! Packet, grant, open, receipt, answer: over a token in memory.
 
+mod others;
 mod symmetric;
 
 use std::path::PathBuf;
@@ -74,7 +75,7 @@ impl Plan {
             uri: uri(object).parse().unwrap(),
             token: 0,
             kid: object.starts_with("aes").then(|| format!("kid-of-{object}")),
-            algorithms: None,
+            algorithms: (*object == "rsa1_5").then(|| vec![Algorithm::Rsa1_5]),
             oaep_sha256_in_daemon: false,
             wraps: *wraps,
             requirement: Requirement::default(),
