@@ -12,7 +12,6 @@
 
 mod agreement;
 mod content;
-mod key_wrap;
 mod parse;
 mod seal;
 

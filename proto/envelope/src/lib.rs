@@ -30,6 +30,7 @@ mod aes_gcm;
 mod base64url;
 mod error;
 mod json;
+mod key_wrap;
 mod packet;
 mod point;
 mod recipient;

@@ -4,7 +4,7 @@ use holdfast_wire::{Algorithm, Labels, Malformed, OptsData, Secret};
 
 use crate::cms::EnvelopedData;
 use crate::jwe::Jwe;
-use crate::pgp::Pgp;
+use crate::pgp::{Pgp, RecipientKey};
 use crate::pkcs11::Pkcs11;
 use crate::{FinishError, Recipient};
 
@@ -99,11 +99,24 @@ impl Packet {
     ///
     /// For RSA PKCS#1 v1.5, something of the wrong length takes the same way as something of the right one: it is
     /// replaced by a [decoy](Packet::decoy), which opens nothing.
+    ///
+    /// An OpenPGP recipient with [`Algorithm::OpenPgpEcdh`] needs [`Packet::finish_certified`].
     pub fn finish(&self, index: usize, opened: Secret) -> Result<OptsData, FinishError> {
+        self.finish_certified(index, opened, None)
+    }
+
+    /// The same with what the OpenPGP certificate of the key that was used says of it, where there is one. Without it
+    /// nothing opens that was sealed by [`Algorithm::OpenPgpEcdh`]; nothing else looks at it.
+    pub fn finish_certified(
+        &self,
+        index: usize,
+        opened: Secret,
+        certified: Option<&RecipientKey>,
+    ) -> Result<OptsData, FinishError> {
         match self {
             Packet::Jwe(packet) => packet.finish(index, opened),
             Packet::Pkcs7(packet) => packet.finish(index, opened),
-            Packet::Pgp(packet) => packet.finish(index, opened),
+            Packet::Pgp(packet) => packet.finish(index, opened, certified),
             Packet::Pkcs11(packet) => packet.finish(index, opened),
         }
     }

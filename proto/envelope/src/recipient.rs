@@ -31,6 +31,11 @@ pub enum Hint {
     KeyId([u8; 8]),
 }
 
+impl Hint {
+    /// The key ID of an OpenPGP recipient that the writer hid.
+    pub const HIDDEN: Hint = Hint::KeyId([0; 8]);
+}
+
 impl Recipient {
     /// `way` is what a token has to open, and by which algorithm; none for a recipient that nobody here can open.
     pub(crate) fn new(hint: Option<Hint>, way: Option<(Algorithm, Sealed)>) -> Recipient {

@@ -8,7 +8,7 @@ use holdfast_wire::{Algorithm, Curve};
 use zeroize::Zeroizing;
 
 use super::content::Enc;
-use super::key_wrap;
+use crate::key_wrap;
 
 /// What turns Z into the content encryption key, but for Z itself.
 #[derive(Debug, Clone)]

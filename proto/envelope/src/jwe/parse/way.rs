@@ -4,7 +4,7 @@ use holdfast_wire::{Algorithm, Malformed, OaepHash, Operation, Sealed};
 
 use super::{Headers, Shared, of_length};
 use crate::jwe::agreement::{Agreement, Goal};
-use crate::jwe::key_wrap;
+use crate::key_wrap;
 use crate::recipient::rsa_ciphertext;
 
 /// How a recipient's key is opened; only for algorithms that are known.

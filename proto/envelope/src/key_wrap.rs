@@ -6,13 +6,13 @@ use aws_lc_rs::key_wrap::{AES_128, AES_256, AesKek, KeyWrap};
 use zeroize::Zeroizing;
 
 /// What wrapping adds, in bytes.
-pub(super) const OVERHEAD: usize = 8;
+pub(crate) const OVERHEAD: usize = 8;
 
 /// The initial value (section 2.2.3.1): what unwrapping with the right key ends in.
 const INITIAL_VALUE: [u8; OVERHEAD] = [0xa6; OVERHEAD];
 
 /// Wraps a key with a KEK of 32 bytes: we write nothing else.
-pub(super) fn wrap(kek: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn wrap(kek: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     let mut wrapped = vec![0; key.len() + OVERHEAD];
     let len = AesKek::new(&AES_256, kek).ok()?.wrap(key, &mut wrapped).ok()?.len();
     wrapped.truncate(len);
@@ -20,7 +20,7 @@ pub(super) fn wrap(kek: &[u8], key: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The wrapped key. None for another KEK as for a KEK or a wrapped key of the wrong length.
-pub(super) fn unwrap(kek: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn unwrap(kek: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let algorithm = match kek.len() {
         16 => &AES_128,
         24 => return unwrap_192(kek, wrapped),
