@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use holdfast_custody::KeyInfo;
-use holdfast_wire::Algorithm;
+use holdfast_wire::{Algorithm, PublicKey};
 
 use crate::backends;
 use crate::config::{Config, Key, Way};
@@ -84,7 +84,10 @@ fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
     line(report, &format!("  {}: {name}, {}", key.alias, info.custody.summary()));
     line(report, &format!("    uri {}", key.uri));
     match Facts::of(key, info.clone()) {
-        Ok(facts) => line(report, &format!("    kid {}", facts.kid)),
+        Ok(facts) => {
+            line(report, &format!("    kid {}", facts.kid));
+            openpgp(report, key, &facts);
+        }
         Err(error) => trouble(report, &format!("    {}: {error}", key.alias)),
     }
     let mut algorithms: Vec<&str> = info.algorithms().iter().map(|algorithm| algorithm.name()).collect();
@@ -102,6 +105,20 @@ fn describe(report: &mut Report, key: &Key, info: &KeyInfo) {
     for algorithm in key.algorithms.iter().flatten().filter(|wanted| !info.serves(**wanted)) {
         let what = format!(
             "    {}: the configuration names {algorithm}, which this token cannot do with this key",
+            key.alias
+        );
+        trouble(report, &what);
+    }
+}
+
+/// What is used of its OpenPGP certificate. An RSA key opens OpenPGP messages by PKCS#1 v1.5, which is never a
+/// default.
+fn openpgp(report: &mut Report, key: &Key, facts: &Facts) {
+    let Some(certified) = &facts.openpgp else { return };
+    line(report, &format!("    openpgp {certified}"));
+    if matches!(facts.public, Some(PublicKey::Rsa(_))) && !facts.algorithms.contains(&Algorithm::Rsa1_5) {
+        let what = format!(
+            "    {}: openpgp is of no use to an RSA key without algorithms = [\"RSA1_5\"]: OpenPGP seals by nothing else",
             key.alias
         );
         trouble(report, &what);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_custody::{Requirement, Settings};
+use holdfast_envelope::pgp::Certificate;
 use holdfast_wire::{Algorithm, KeyUri, Labels};
 
 mod duration;
@@ -168,6 +169,8 @@ pub struct Key {
     pub kid: Option<String>,
     /// What it may be used with; `None`: all that the token can do with it, but for RSA1_5.
     pub algorithms: Option<Vec<Algorithm>>,
+    /// The OpenPGP certificate that it has a part in. The file has been read already.
+    pub openpgp: Option<Certificate>,
     /// Whether RSA-OAEP with SHA-256 may be unpadded in the daemon where the token cannot.
     pub oaep_sha256_in_daemon: bool,
     /// Whether new images are encrypted to it.

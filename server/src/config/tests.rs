@@ -58,6 +58,7 @@ fn the_full_file_shows_every_option() {
         ("[listen]", "tcp"),
         ("[listen.tcp]", "plaintext"),
         ("[[key]]", "kid"),
+        ("[[key]]", "openpgp"),
     ];
     for (section, table) in [
         ("[listen]", "[listen]\nx = 1"),
@@ -304,5 +305,28 @@ fn tcp_is_mutual_tls_or_plaintext_on_loopback() {
     ] {
         let found = tcp(lines).unwrap_err();
         assert!(found.len() == 1 && found[0].what.contains(says), "{lines}: {found:?}");
+    }
+}
+
+#[test]
+fn an_openpgp_certificate_is_read_with_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/openpgp");
+    let with = |options: &str| MINIMAL.replace("object=images\"", &format!("object=images\"\n{options}"));
+    let of = |path: &Path| format!("openpgp = \"{}\"", path.display());
+    let good = of(&vectors.join("ec-P-256.asc"));
+    assert!(Config::parse(&with(&good)).unwrap().keys[0].openpgp.is_some());
+    let listed = format!("{good}\nalgorithms = [\"OpenPGP-ECDH\"]");
+    assert!(Config::parse(&with(&listed)).is_ok());
+    for (options, says) in [
+        (of(&dir.path().join("none.asc")), "none.asc cannot be used: No such file or directory"),
+        (of(dir.path()), "cannot be used: is not a file"),
+        (of(&vectors.join("ec-P-256.pem")), "ec-P-256.pem cannot be used: not OpenPGP packets"),
+        (of(&vectors.join("curve25519.asc")), "cannot be used: it has no OpenPGP key of version 4"),
+        ("openpgp = \"images.asc\"".into(), "openpgp must be an absolute path"),
+        ("algorithms = [\"OpenPGP-ECDH\"]".into(), "OpenPGP-ECDH, which needs openpgp = the file"),
+    ] {
+        let found = faults(&with(&options));
+        assert!(found.len() == 1 && found[0].1.contains(says), "{options}: {found:?}");
     }
 }

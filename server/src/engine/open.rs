@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use holdfast_custody::Error as CustodyError;
-use holdfast_envelope::{FinishError, Packet, ParseError, Recipient};
+use holdfast_envelope::{FinishError, Hint, Packet, ParseError, Recipient};
 use holdfast_wire::{Algorithm, Malformed, PublicKey, Sealed};
 
 use super::{Engine, PROVIDER, Trail};
@@ -207,7 +207,9 @@ impl Engine {
                 Err(CustodyError::Rejected) => packet.decoy(candidate.recipient),
                 Err(error) => return Some(Err(custody(error))),
             };
-            match opened.map(|secret| packet.finish(candidate.recipient, secret)) {
+            match opened.map(|secret| {
+                packet.finish_certified(candidate.recipient, secret, candidate.facts.openpgp.as_ref())
+            }) {
                 Some(Ok(optsdata)) => {
                     trail.aliases = vec![alias.to_owned()];
                     trail.kids = vec![candidate.facts.kid.clone()];
@@ -232,8 +234,8 @@ impl Engine {
 /// What may open the packet: the keys in `news` of those that this caller may unwrap with, in the configured
 /// order, and for each the recipients of its type and length.
 ///
-/// A `kid` is a hint. One that is the thumbprint of a key in this list goes to that key alone; unknown or
-/// absent means trial. Keys outside the list play no part, so that a denied key looks like an unknown one.
+/// A `kid` is a hint, and so is a key ID. One that is that of a key in this list goes to that key alone; unknown
+/// or absent means trial. Keys outside the list play no part, so that a denied key looks like an unknown one.
 fn candidates<'a>(
     packet: &Packet,
     admitted: &[Admitted<'a>],
@@ -242,9 +244,9 @@ fn candidates<'a>(
     failures: &mut Failures,
 ) -> Vec<Candidate<'a>> {
     let meant_for = |recipient: &Recipient, facts: &Facts| {
-        let is_known = |kid| admitted.iter().any(|admitted| admitted.facts.kid == kid);
-        match recipient.kid() {
-            Some(kid) if is_known(kid) => kids != Kids::Foreign && facts.kid == kid,
+        let is_known = |hint| admitted.iter().any(|admitted| names(hint, &admitted.facts));
+        match recipient.hint().filter(|hint| **hint != Hint::HIDDEN) {
+            Some(hint) if is_known(hint) => kids != Kids::Foreign && names(hint, facts),
             Some(_) => kids != Kids::Own,
             None => kids != Kids::Foreign,
         }
@@ -255,7 +257,8 @@ fn candidates<'a>(
             let Some((algorithm, sealed)) = recipient.algorithm().zip(recipient.sealed()) else {
                 continue;
             };
-            if !fits(facts.public.as_ref(), sealed) || !meant_for(recipient, facts) {
+            let Some(sealed) = fitted(facts.public.as_ref(), sealed) else { continue };
+            if !meant_for(recipient, facts) {
                 continue;
             }
             if facts.algorithms.contains(&algorithm) {
@@ -264,9 +267,11 @@ fn candidates<'a>(
                     alias,
                     facts: facts.clone(),
                     recipient: index,
-                    sealed: sealed.clone(),
+                    sealed,
                 });
-            } else if (algorithm == Algorithm::Rsa1_5) != (facts.algorithms == [Algorithm::Rsa1_5]) {
+            } else if (algorithm == Algorithm::Rsa1_5) != (facts.algorithms == [Algorithm::Rsa1_5])
+                || (algorithm == Algorithm::OpenPgpEcdh && facts.openpgp.is_none())
+            {
                 failures.0.push(apart(algorithm));
             } else {
                 let error = CustodyError::Unsupported(algorithm.name());
@@ -294,12 +299,15 @@ fn parse(wrapped: &Wrapped) -> Result<(&'static str, Packet), Failure> {
     Ok((if is_provider { PROVIDER } else { packet.scheme() }, packet))
 }
 
-/// PKCS#1 v1.5 has keys of its own, so that a packet fits many by length that are not meant. It is told of only where
-/// nothing else was tried.
+/// PKCS#1 v1.5 has keys of its own, and OpenPGP's ECDH those with a certificate, so that a packet fits many by length
+/// that are not meant. It is told of only where nothing else was tried.
 fn apart(algorithm: Algorithm) -> Failure {
     Failure::NotSupported(Malformed::new(match algorithm {
         Algorithm::Rsa1_5 => {
             "this packet is sealed by RSA PKCS#1 v1.5, which a key opens only if its [[key]] says algorithms = [\"RSA1_5\"]"
+        }
+        Algorithm::OpenPgpEcdh => {
+            "this packet is an OpenPGP message, which an EC key opens only if its [[key]] names its certificate: openpgp = FILE"
         }
         _ => {
             "the keys that fit this packet are for RSA PKCS#1 v1.5 alone (algorithms = [\"RSA1_5\"]), and it is not"
@@ -307,16 +315,30 @@ fn apart(algorithm: Algorithm) -> Failure {
     }))
 }
 
-/// By type and length alone: a ciphertext is as long as its key's modulus, a point lies on its key's curve,
-/// and a key without a public half is a symmetric one.
-fn fits(public: Option<&PublicKey>, sealed: &Sealed) -> bool {
-    match (public, sealed) {
-        (
-            Some(PublicKey::Rsa(key)),
-            Sealed::RsaOaep { ciphertext, .. } | Sealed::RsaPkcs1v15 { ciphertext },
-        ) => ciphertext.len() == key.modulus.len(),
-        (Some(PublicKey::Ec(key)), Sealed::Ecdh { curve, .. }) => key.curve == *curve,
-        (None, Sealed::AesGcm { .. }) => true,
+/// Whether a packet's recipient is called what this key is called.
+fn names(hint: &Hint, facts: &Facts) -> bool {
+    match hint {
+        Hint::Kid(kid) => *kid == facts.kid,
+        Hint::KeyId(id) => facts.openpgp.as_ref().is_some_and(|key| key.key_id() == *id),
         _ => false,
     }
+}
+
+/// What the key's token has to open, if the recipient may be this key. By type and length alone: a ciphertext is as
+/// long as its key's modulus, a point lies on its key's curve, and a key without a public half is a symmetric one.
+fn fitted(public: Option<&PublicKey>, sealed: &Sealed) -> Option<Sealed> {
+    match (public, sealed) {
+        (Some(PublicKey::Rsa(key)), Sealed::RsaOaep { ciphertext, .. })
+            if ciphertext.len() == key.modulus.len() => {}
+        (Some(PublicKey::Rsa(key)), Sealed::RsaPkcs1v15 { ciphertext }) => {
+            // OpenPGP writes a number without its leading zeros, and more than these few there never are.
+            let zeros = key.modulus.len().checked_sub(ciphertext.len()).filter(|zeros| *zeros <= 8)?;
+            let ciphertext = [&vec![0; zeros], &ciphertext[..]].concat();
+            return Some(Sealed::RsaPkcs1v15 { ciphertext });
+        }
+        (Some(PublicKey::Ec(key)), Sealed::Ecdh { curve, .. }) if key.curve == *curve => {}
+        (None, Sealed::AesGcm { .. }) => {}
+        _ => return None,
+    }
+    Some(sealed.clone())
 }

@@ -76,6 +76,7 @@ impl Plan {
             token: 0,
             kid: object.starts_with("aes").then(|| format!("kid-of-{object}")),
             algorithms: (*object == "rsa1_5").then(|| vec![Algorithm::Rsa1_5]),
+            openpgp: None,
             oaep_sha256_in_daemon: false,
             wraps: *wraps,
             requirement: Requirement::default(),

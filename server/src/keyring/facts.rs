@@ -2,6 +2,7 @@
 
 use holdfast_custody::{Custody, Error, KeyInfo};
 use holdfast_envelope::jwk;
+use holdfast_envelope::pgp::RecipientKey;
 use holdfast_wire::{Algorithm, PublicKey};
 
 use crate::config;
@@ -14,7 +15,10 @@ pub struct Facts {
     /// What packets call it: the RFC 7638 thumbprint of its public half, or what a symmetric key is
     /// configured with.
     pub kid: String,
-    /// What it is used with: what its token can do, within what the configuration allows.
+    /// What its OpenPGP certificate says of it, if one is configured.
+    pub openpgp: Option<RecipientKey>,
+    /// What it is used with: what its token can do, within what the configuration allows. OpenPGP's ECDH only with
+    /// a certificate.
     pub algorithms: Vec<Algorithm>,
     /// Its custody.
     pub custody: Custody,
@@ -40,7 +44,8 @@ impl Facts {
                 ));
             }
         };
-        let algorithms = match &key.algorithms {
+        let openpgp = certified(key, info.public.as_ref())?;
+        let mut algorithms = match &key.algorithms {
             None if info.algorithms().is_empty() => {
                 return Err(Error::KeyUnfit(
                     "its token opens nothing but PKCS#1 v1.5 with it; take another key, or if it is one that pkcs7 or pgp packets were made for, say so: algorithms = [\"RSA1_5\"] in its [[key]]".into(),
@@ -52,13 +57,29 @@ impl Facts {
                 Algorithm::ALL.into_iter().filter(used).collect()
             }
         };
-        Ok(Facts { public: info.public, kid, algorithms, custody: info.custody })
+        if openpgp.is_none() {
+            algorithms.retain(|algorithm| *algorithm != Algorithm::OpenPgpEcdh);
+        }
+        Ok(Facts { public: info.public, kid, openpgp, algorithms, custody: info.custody })
     }
 
     /// "RSA-3072", "P-256" or "AES-256".
     pub fn type_name(&self) -> String {
         type_name(self.public.as_ref())
     }
+}
+
+/// The key in its certificate. That it is there only its token knows, so the file alone is checked before.
+fn certified(key: &config::Key, public: Option<&PublicKey>) -> Result<Option<RecipientKey>, Error> {
+    let Some(certificate) = &key.openpgp else { return Ok(None) };
+    let public = public.ok_or_else(|| {
+        Error::KeyUnfit(
+            "it is a symmetric key, which no OpenPGP certificate has: take openpgp out of its [[key]]".into(),
+        )
+    })?;
+    certificate.key_of(public).map(|key| Some(key.clone())).map_err(|why| {
+        Error::KeyUnfit(format!("openpgp of its [[key]] names a certificate that does not serve: {why}"))
+    })
 }
 
 /// The type of a key by its public half; the only symmetric keys there are have 256 bits of AES.

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_custody::Requirement;
+use holdfast_custody::{RegularFile, Requirement};
+use holdfast_envelope::pgp::Certificate;
 use holdfast_wire::keyprovider::is_alias;
 use holdfast_wire::{Algorithm, KeyUri};
 
 use super::super::Key;
 use super::super::reader::{At, Section};
 use super::token::Declared;
-use super::{required_alias, required_uri};
+use super::{absolute, required_alias, required_uri};
 use crate::backends;
 
 pub(super) fn key(
@@ -50,6 +51,15 @@ pub(super) fn key(
         }
         read
     });
+    let has_certificate = section.has("openpgp");
+    let openpgp = certificate(&mut section);
+    if !has_certificate && algorithms.as_ref().is_some_and(|listed| listed.contains(&Algorithm::OpenPgpEcdh))
+    {
+        section.fault(
+            section.span(),
+            "algorithms lists OpenPGP-ECDH, which needs openpgp = the file with the key's OpenPGP certificate",
+        );
+    }
     let oaep_sha256_in_daemon = section.boolean("oaep_sha256_in_daemon", false);
     if oaep_sha256_in_daemon
         && !algorithms.as_ref().is_some_and(|listed| listed.contains(&Algorithm::RsaOaep256))
@@ -74,11 +84,30 @@ pub(super) fn key(
         token: token?,
         kid,
         algorithms,
+        openpgp,
         oaep_sha256_in_daemon,
         wraps,
         requirement: Requirement { allow_extractable },
     };
     Some(At { value: key, span })
+}
+
+/// Read here, so that a missing file is told with the other faults of the configuration.
+fn certificate(section: &mut Section<'_, '_>) -> Option<Certificate> {
+    let text = section.string("openpgp")?;
+    let span = text.span.clone();
+    let path = absolute(section, "openpgp", text)?;
+    let read = match RegularFile::read(&path, Certificate::MAX_LEN) {
+        Ok(file) => Certificate::parse(file.bytes.expose()).map_err(|why| why.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match read {
+        Ok(certificate) => Some(certificate),
+        Err(why) => {
+            section.fault(span, format!("openpgp: {} cannot be used: {why}", path.display()));
+            None
+        }
+    }
 }
 
 fn token_of(section: &Section<'_, '_>, uri: &At<KeyUri>, tokens: &[At<Declared>]) -> Option<usize> {
