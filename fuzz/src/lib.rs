@@ -15,6 +15,7 @@ mod images;
 mod keys;
 mod kmip;
 mod messages;
+mod openpgp;
 mod payload;
 mod tpm;
 
@@ -22,6 +23,7 @@ pub use images::image;
 pub use keys::{key_uri, public_key};
 pub use kmip::kmip_answer;
 pub use messages::{configuration, keyprovider_message, packet, packet_pkcs7, packet_pkcs11};
+pub use openpgp::openpgp;
 pub use payload::payload;
 pub use tpm::{event_log, signed_policies, tpm_key_file};
 
@@ -29,13 +31,14 @@ pub use tpm::{event_log, signed_policies, tpm_key_file};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("configuration", configuration),
     ("event_log", event_log),
     ("image", image),
     ("key_uri", key_uri),
     ("keyprovider_message", keyprovider_message),
     ("kmip_answer", kmip_answer),
+    ("openpgp", openpgp),
     ("packet", packet),
     ("packet_pkcs11", packet_pkcs11),
     ("packet_pkcs7", packet_pkcs7),

@@ -43,7 +43,7 @@ pub fn keyprovider_message(bytes: &[u8]) {
 }
 
 /// What every peer relies on: a short nonce makes the Go programs panic.
-fn well_formed(optsdata: &OptsData) {
+pub(crate) fn well_formed(optsdata: &OptsData) {
     assert_eq!(optsdata.symkey().len(), SYMKEY_LEN);
     assert_eq!(optsdata.nonce().len(), NONCE_LEN);
     assert!(unwrap_response(optsdata).is_ascii());

@@ -56,6 +56,11 @@ fn answers_of_kmip_servers_are_read_or_refused() {
 }
 
 #[test]
+fn openpgp_messages_of_strangers_are_read_or_refused() {
+    replay("openpgp");
+}
+
+#[test]
 fn packets_of_strangers_are_read_or_refused() {
     replay("packet");
 }
