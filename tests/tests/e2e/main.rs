@@ -19,6 +19,7 @@ mod limits;
 mod malformed;
 mod memory;
 mod module;
+mod openpgp;
 mod others;
 mod packets;
 mod provider;

@@ -8,6 +8,7 @@ mod ctr;
 mod decoder;
 mod encrypted;
 mod node;
+mod openpgp;
 mod others;
 mod podman;
 mod registry;

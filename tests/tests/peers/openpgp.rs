@@ -1,0 +1,65 @@
+//! OpenPGP by Debian 13's programs, with the private key in the token: skopeo encrypts to an e-mail address, gpg 2.4 a
+//! layer's key.
+
+use holdfast_e2e::gpg::Gpg;
+use holdfast_e2e::house::{House, file, me};
+use holdfast_e2e::peers::{Peers, succeeds};
+use holdfast_e2e::{image, must, rpc};
+use holdfast_wire::grpc::v1;
+
+const EMAIL: &str = "images@test.invalid";
+
+/// A token with the encryption subkey of a certificate, and the certificate's home.
+fn house_of(kind: &str, options: &str) -> (House, Gpg) {
+    let mut house = House::new();
+    let gpg = Gpg::new(house.dir.path());
+    gpg.make(EMAIL, kind);
+    house.hsm.import(&house.token, "images", &[1], &gpg.private_key(EMAIL), false).unwrap();
+    let certificate = format!("openpgp = \"{}\"\n{options}", gpg.certificate(EMAIL).display());
+    house.configure("images", "images", &certificate);
+    house.allow(&format!("user = {}\nto = [\"unwrap\"]\nkeys = [\"images\"]", me()));
+    (house, gpg)
+}
+
+/// ocicrypt's OpenPGP knows RSA keys alone.
+#[test]
+fn an_image_to_an_rsa_key_opens() {
+    let (house, gpg) = house_of("rsa3072", "algorithms = [\"RSA1_5\"]");
+    let _daemon = house.start();
+
+    let plain = image::build(house.dir.path(), 3);
+    let encrypted = house.dir.path().join("encrypted");
+    let mut skopeo = Peers::of(&house).wrap(&plain, &encrypted, &[&format!("pgp:{EMAIL}")]);
+    // Debian 13's gpg gives it the certificate.
+    skopeo.env("GNUPGHOME", gpg.home());
+    succeeds(skopeo);
+    assert_eq!(image::packets(&encrypted, "pgp").len(), 3);
+    let opened = house.dir.path().join("opened");
+    let mut decrypt = house.holdfast();
+    must(decrypt.args(["image", "decrypt"]).arg(image::oci(&encrypted)).arg(image::oci(&opened)));
+    assert!(image::same_layers(&plain, &opened));
+    let audit = house.audit();
+    assert_eq!(audit.len(), 3);
+    assert!(audit.iter().all(|record| record["token_calls"] == 1), "{audit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_gpg_2_4_open() {
+    for (kind, options) in [("nistp384", ""), ("rsa2048", "algorithms = [\"RSA1_5\"]")] {
+        let (house, gpg) = house_of(kind, options);
+        let _daemon = house.start();
+        let optsdata = rpc::optsdata();
+        let optsdata = optsdata.raw().expose();
+        let (plain, message) =
+            (file(house.dir.path(), "optsdata", optsdata), house.dir.path().join("optsdata.pgp"));
+        let mut encrypt = Peers::of(&house).command("gpg");
+        encrypt.arg("--homedir").arg(gpg.home()).args(["--batch", "--quiet", "--trust-model", "always"]);
+        encrypt.args(["--compress-algo", "none", "--recipient", EMAIL, "--output"]).arg(&message);
+        encrypt.arg("--encrypt").arg(plain);
+        succeeds(encrypt);
+        let packets = vec![v1::Packet { scheme: "pgp".into(), data: std::fs::read(message).unwrap() }];
+        let request = v1::OpenPacketRequest { packets };
+        let opened = rpc::native(&house.socket()).await.open_packet(request).await.unwrap();
+        assert_eq!(opened.into_inner().optsdata, optsdata, "{kind}");
+    }
+}
