@@ -35,7 +35,7 @@ pub(super) enum Found {
 }
 
 /// Reads and checks a key in plain. The error does not name the file.
-#[cfg(feature = "tpm")]
+#[cfg(any(test, feature = "tpm"))]
 pub(crate) fn read(path: &Path) -> Result<PrivateKey, String> {
     match find(path)? {
         Found::Plain(key) => Ok(key),
