@@ -25,7 +25,7 @@ class Steps:
     def __init__(self, client):
         self.client = client
 
-    def create_aes(self, name, usage, bits=256, sensitive=True, activate=True):
+    def create_aes(self, name, usage, bits=256, sensitive=True, activate=True, policy="default"):
         attribute = AttributeFactory().create_attribute
         kind = enums.AttributeType
         template = objects.TemplateAttribute(attributes=[
@@ -35,6 +35,8 @@ class Steps:
             attribute(kind.CRYPTOGRAPHIC_USAGE_MASK, masks(usage)),
             attribute(kind.SENSITIVE, sensitive),
         ])
+        if policy != "default":  # KMIP 2.0 has none any more
+            template.attributes.append(attribute(kind.OPERATION_POLICY_NAME, policy))
         result = self.client.proxy.create(enums.ObjectType.SYMMETRIC_KEY, template)
         if result.result_status.value != enums.ResultStatus.SUCCESS:
             raise exceptions.KmipOperationFailure(

@@ -4,14 +4,21 @@ PyKMIP decrypts with symmetric keys only: "Only symmetric decryption is currentl
 its cryptography engine has RSA, with PKCS #1 v1.5 and OAEP. With --rsa the check lets private keys pass too, and
 the engine is told the hash of OAEP. Nothing else is changed: who may use a key, in which state and for what, and
 how it is answered stay PyKMIP's.
+
+There is one more operation policy, seen-by-all: any client finds such a key and its attributes, and its owner alone
+uses it. No key has it that does not ask for it.
+
+With --versions 1.3,1.2 it speaks these versions of KMIP alone, of those that it has.
 """
 
+import collections
 import inspect
 import os
 import sys
 import textwrap
 import traceback
 
+from kmip.core import enums
 from kmip.services.server import engine, server
 
 EDITS = {
@@ -22,6 +29,31 @@ EDITS = {
         "auth_tag=payload.auth_tag,\n"
         "hashing_algorithm=cryptographic_parameters.hashing_algorithm",
 }
+
+
+SEEN_BY_ALL = {
+    enums.Operation.LOCATE: enums.Policy.ALLOW_ALL,
+    enums.Operation.GET_ATTRIBUTES: enums.Policy.ALLOW_ALL,
+    enums.Operation.GET: enums.Policy.ALLOW_OWNER,  # Encrypt and Decrypt too: PyKMIP asks for no more
+    enums.Operation.ACTIVATE: enums.Policy.ALLOW_OWNER,
+    enums.Operation.REVOKE: enums.Policy.ALLOW_OWNER,
+    enums.Operation.DESTROY: enums.Policy.ALLOW_OWNER,
+}
+
+
+def more_policies(self):
+    own = {"seen-by-all": {"preset": {enums.ObjectType.SYMMETRIC_KEY: SEEN_BY_ALL}}}
+    self._operation_policies = collections.ChainMap(own, self._operation_policies)
+
+
+def when_made(change):
+    """What is done with the engine once it is there."""
+    def init(self, *args, **kwargs):
+        theirs(self, *args, **kwargs)
+        change(self)
+
+    theirs = engine.KmipEngine.__init__
+    engine.KmipEngine.__init__ = init
 
 
 def let_private_keys_decrypt():
@@ -39,14 +71,13 @@ def let_private_keys_decrypt():
 
 
 def speak_only(versions):
-    def init(self, *args, **kwargs):
-        theirs(self, *args, **kwargs)
+    def change(self):
         self._protocol_versions = [v for v in self._protocol_versions if str(v) in versions]
 
-    theirs = engine.KmipEngine.__init__
-    engine.KmipEngine.__init__ = init
+    when_made(change)
 
 
+when_made(more_policies)
 if "--versions" in sys.argv:
     at = sys.argv.index("--versions")
     speak_only(sys.argv[at + 1].split(","))

@@ -13,7 +13,7 @@ const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", 
 const VALID: &str = "30";
 
 /// An authority with a key of its own (P-256), and what it has issued, in one directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Authority {
     dir: PathBuf,
     certificate: PathBuf,

@@ -53,15 +53,22 @@ struct Manner {
     versions: Option<Vec<Version>>,
 }
 
+/// What a server is started with.
+#[derive(Debug, Clone)]
+struct Setup {
+    database: PathBuf,
+    manner: Manner,
+    authority: Authority,
+    server: Credentials,
+    client: Credentials,
+}
+
 /// A running server. Dropping it kills it, and the processes that it has started.
 #[derive(Debug)]
 pub struct Pykmip {
     dir: PathBuf,
     port: u16,
-    manner: Manner,
-    authority: Authority,
-    server: Credentials,
-    client: Credentials,
+    setup: Setup,
     probe: Probe,
     process: Process,
     _scratch: Option<TempDir>,
@@ -95,11 +102,25 @@ impl Pykmip {
         let authority = Authority::new(&dir, "authority")?;
         let server = authority.issue("server", &Leaf::server("DNS:localhost,IP:127.0.0.1"))?;
         let client = authority.issue("hsm-sim", &Leaf::client())?;
-        let probe = Probe::new(&client)?;
+        let database = dir.join("keys.sqlite");
+        Pykmip::run_in(dir, Setup { database, manner, authority, server, client })
+    }
+
+    /// Another server with the same keys, for the same clients, on a port of its own: of one cluster with this one,
+    /// in whose directory the keys stay.
+    pub fn beside(&self) -> Result<Pykmip, Error> {
+        let scratch = scratch_dir("hsm-sim-pykmip-")?;
+        let mut pykmip = Pykmip::run_in(prepare(scratch.path())?, self.setup.clone())?;
+        pykmip._scratch = Some(scratch);
+        Ok(pykmip)
+    }
+
+    fn run_in(dir: PathBuf, setup: Setup) -> Result<Pykmip, Error> {
+        let probe = Probe::new(&setup.client)?;
         let mut tries = 1;
         let (port, process) = loop {
             let port = port::free()?;
-            match run(&dir, port, &manner, &authority, &server, &probe) {
+            match run(&dir, port, &setup, &probe) {
                 Ok(process) => break (port, process),
                 Err(Error::Ended { stderr, .. }) if tries < TRIES && stderr.contains("failed to bind") => {
                     tries += 1
@@ -107,7 +128,7 @@ impl Pykmip {
                 Err(error) => return Err(error),
             }
         };
-        Ok(Pykmip { dir, port, manner, authority, server, client, probe, process, _scratch: None })
+        Ok(Pykmip { dir, port, setup, probe, process, _scratch: None })
     }
 
     /// Its directory, absolute.
@@ -127,21 +148,21 @@ impl Pykmip {
 
     /// Who issued the server's certificate and the clients' it knows: for bad certificates, and for other clients.
     pub fn authority(&self) -> &Authority {
-        &self.authority
+        &self.setup.authority
     }
 
     /// The client `hsm-sim`, whose the [keys](Pykmip::create_aes) are.
     pub fn client(&self) -> &Credentials {
-        &self.client
+        &self.setup.client
     }
 
     /// What says in the environment where it is and who may ask it.
     pub fn env(&self) -> Vec<(&'static str, OsString)> {
         vec![
             ("HSM_SIM_KMIP_ADDRESS", self.address().into()),
-            ("HSM_SIM_KMIP_CA", self.authority.certificate().into()),
-            ("HSM_SIM_KMIP_CERT", (&self.client.certificate).into()),
-            ("HSM_SIM_KMIP_KEY", (&self.client.key).into()),
+            ("HSM_SIM_KMIP_CA", self.setup.authority.certificate().into()),
+            ("HSM_SIM_KMIP_CERT", (&self.setup.client.certificate).into()),
+            ("HSM_SIM_KMIP_KEY", (&self.setup.client.key).into()),
         ]
     }
 
@@ -158,13 +179,13 @@ impl Pykmip {
     /// Starts it again on the same port, with the keys that it had stored.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.kill()?;
-        self.process = run(&self.dir, self.port, &self.manner, &self.authority, &self.server, &self.probe)?;
+        self.process = run(&self.dir, self.port, &self.setup, &self.probe)?;
         Ok(())
     }
 
     /// Starts it again with another certificate: one that its clients must refuse, or of another authority.
     pub fn present(&mut self, server: &Credentials) -> Result<(), Error> {
-        self.server = server.clone();
+        self.setup.server = server.clone();
         self.restart()
     }
 
@@ -234,14 +255,8 @@ fn prepare(dir: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Starts the server, and waits until it has answered a request.
-fn run(
-    dir: &Path,
-    port: u16,
-    manner: &Manner,
-    authority: &Authority,
-    server: &Credentials,
-    probe: &Probe,
-) -> Result<Process, Error> {
+fn run(dir: &Path, port: u16, setup: &Setup, probe: &Probe) -> Result<Process, Error> {
+    let Setup { database, manner, authority, server, .. } = setup;
     let configuration = format!(
         "[server]\nhostname={}\nport={port}\ncertificate_path={}\nkey_path={}\nca_path={}\nauth_suite=TLS1.2\n\
          policy_path={}\nenable_tls_client_auth=True\ntls_cipher_suites=\nlogging_level=INFO\ndatabase_path={}\n",
@@ -250,7 +265,7 @@ fn run(
         server.key.display(),
         authority.certificate().display(),
         dir.join("policies").display(),
-        dir.join("keys.sqlite").display()
+        database.display()
     );
     let conf = dir.join("server.conf");
     fs::write(&conf, configuration).map_err(Error::io("writing", &conf))?;

@@ -274,7 +274,7 @@ fn it_speaks_the_versions_that_it_is_to_speak_alone() {
     for version in [[1, 4], [2, 0]] {
         let pykmip = Pykmip::speaking(&[version]).unwrap();
         let id = pykmip.create_aes("images").unwrap();
-        assert_eq!(pykmip.locate("images").unwrap(), [id.clone()]);
+        assert_eq!(pykmip.locate("images").unwrap(), std::slice::from_ref(&id));
         assert_eq!(pykmip.attributes(&id).unwrap()["Sensitive"], true);
         assert_eq!(pykmip.get(&id).unwrap().len(), 32);
     }

@@ -64,7 +64,9 @@ fn run(path: &Path) -> Result<ExitCode, String> {
     let level = &config.log.level;
     log_to_stderr(
         &config.log,
-        &format!("warn,holdfastd={level},holdfast_custody={level},holdfast_pkcs11={level}"),
+        &format!(
+            "warn,holdfastd={level},holdfast_custody={level},holdfast_pkcs11={level},holdfast_kmip={level}"
+        ),
     );
     let runtime = runtime()?;
     let result = runtime.block_on(daemon::run(path, config));

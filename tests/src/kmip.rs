@@ -16,10 +16,18 @@ pub fn section(house: House, server: &Pykmip, options: &str) -> House {
 
 /// The same as another client.
 pub fn section_as(house: House, server: &Pykmip, client: &Credentials, options: &str) -> House {
+    written(house, &[&server.address()], server, client, options)
+}
+
+/// The same, at several addresses of servers that have this one's certificate and keys.
+pub fn section_at(house: House, addresses: &[&str], server: &Pykmip) -> House {
+    written(house, addresses, server, server.client(), "")
+}
+
+fn written(house: House, addresses: &[&str], server: &Pykmip, client: &Credentials, options: &str) -> House {
     house.section(&format!(
-        "[[token]]\nuri = \"kmip:server=kms-1\"\naddresses = [\"{address}\"]\nca = \"{ca}\"\ncert = \"{cert}\"\n\
+        "[[token]]\nuri = \"kmip:server=kms-1\"\naddresses = {addresses:?}\nca = \"{ca}\"\ncert = \"{cert}\"\n\
          key = {{ file = \"{key}\" }}\n{options}\n",
-        address = server.address(),
         ca = server.authority().certificate().display(),
         cert = client.certificate.display(),
         key = client.key.display(),

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustls::{ClientConnection, ProtocolVersion, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
@@ -64,8 +65,8 @@ impl KmipInterposer {
     pub fn before(server: Pykmip) -> Result<KmipInterposer, Error> {
         let (port, listener) = listen()?;
         let wire = Arc::new(Wire {
-            config: Mutex::new(tls::server(&server.server, server.authority.certificate())?),
-            probe: Probe::new(&server.client)?,
+            config: Mutex::new(tls::server(&server.setup.server, server.authority().certificate())?),
+            probe: Probe::new(server.client())?,
             server_port: server.port,
             server: Mutex::new(server),
             orders: Mutex::default(),
@@ -110,7 +111,7 @@ impl KmipInterposer {
 
     /// Shows this certificate to whoever connects from now on.
     pub fn present(&self, server: &Credentials) -> Result<(), Error> {
-        let config = tls::server(server, self.server().authority.certificate())?;
+        let config = tls::server(server, self.server().authority().certificate())?;
         *lock(&self.wire.config) = config;
         Ok(())
     }
@@ -201,7 +202,8 @@ impl Wire {
             record.push(Exchange { request: request.to_vec(), answer: Vec::new() });
             record.len() - 1
         };
-        let mut pause = None;
+        // How many the answer comes in, and what lies between them.
+        let mut pieces = None;
         let answer = match then {
             KmipThen::Raw(bytes) => bytes,
             KmipThen::Endless => {
@@ -223,21 +225,22 @@ impl Wire {
             then => {
                 match then {
                     KmipThen::Delay(time) => self.lines.rest(time),
-                    KmipThen::Halves(time) => pause = Some(time),
+                    KmipThen::Halves(time) => pieces = Some((2, time)),
+                    KmipThen::Drip(time) => pieces = Some((usize::MAX, time)),
                     KmipThen::First(deed) => deed(&mut lock(&self.server)),
                     _ => {}
                 }
                 self.ask(number, request, upstream)?
             }
         };
-        let (first, second) = answer.split_at(if pause.is_some() { answer.len() / 2 } else { 0 });
-        client.write_all(first)?;
-        client.flush()?;
-        if let Some(time) = pause {
-            self.lines.rest(time);
+        let (pieces, pause) = pieces.unwrap_or((1, Duration::ZERO));
+        for (number, piece) in answer.chunks(answer.len().div_ceil(pieces).max(1)).enumerate() {
+            if number > 0 {
+                self.lines.rest(pause);
+            }
+            client.write_all(piece)?;
+            client.flush()?;
         }
-        client.write_all(second)?;
-        client.flush()?;
         Ok(message::is_whole(&answer))
     }
 

@@ -44,6 +44,11 @@ impl Pykmip {
         self.one(json!({"do": "create_aes", "name": name, "usage": BOTH}))
     }
 
+    /// As [`Pykmip::create_aes`], but other clients find it and its attributes too. To use it stays its owner's.
+    pub fn create_seen_by_all(&self, name: &str) -> Result<String, Error> {
+        self.one(json!({"do": "create_aes", "name": name, "usage": BOTH, "policy": "seen-by-all"}))
+    }
+
     /// As [`Pykmip::create_aes`], but Pre-Active: for [`Pykmip::activate`].
     pub fn create_pre_active(&self, name: &str) -> Result<String, Error> {
         self.one(json!({"do": "create_aes", "name": name, "usage": BOTH, "activate": false}))
@@ -128,10 +133,10 @@ impl Pykmip {
         let order = json!({
             "host": Ipv4Addr::LOCALHOST.to_string(),
             "port": port,
-            "cert": self.client.certificate,
-            "key": self.client.key,
-            "ca": self.authority.certificate(),
-            "version": self.manner.version().to_string(),
+            "cert": self.setup.client.certificate,
+            "key": self.setup.client.key,
+            "ca": self.setup.authority.certificate(),
+            "version": self.setup.manner.version().to_string(),
             "steps": steps,
         });
         let mut file = self.file()?;

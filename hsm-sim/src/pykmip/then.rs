@@ -27,6 +27,8 @@ pub enum KmipThen {
     Delay(Duration),
     /// As [`KmipThen::Pass`], but half of the answer comes so much later than the other.
     Halves(Duration),
+    /// As [`KmipThen::Pass`], but the answer comes byte by byte, each so much later than the one before.
+    Drip(Duration),
     /// As [`KmipThen::Pass`], after something else. See [`KmipThen::first`].
     First(Arc<WithServer>),
     /// The server carries it out, and its answer is changed. See [`KmipThen::change`].
@@ -67,6 +69,7 @@ impl fmt::Debug for KmipThen {
             KmipThen::Never => f.write_str("Never"),
             KmipThen::Delay(time) => write!(f, "Delay({time:?})"),
             KmipThen::Halves(time) => write!(f, "Halves({time:?})"),
+            KmipThen::Drip(time) => write!(f, "Drip({time:?})"),
             KmipThen::First(_) => f.write_str("First"),
             KmipThen::Change(_) => f.write_str("Change"),
             KmipThen::Kill => f.write_str("Kill"),

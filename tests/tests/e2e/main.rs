@@ -14,6 +14,7 @@ mod health;
 mod images;
 mod key;
 mod kmip;
+mod kmip_cluster;
 mod life;
 mod limits;
 mod malformed;

@@ -66,7 +66,7 @@ impl Cluster {
     }
 
     /// Asks one address that failed, if it was left alone for long enough. Nobody waits for this.
-    pub(crate) fn look_again(&self, answers: impl FnOnce(&Address) -> bool) {
+    pub(crate) fn look_again(&self, connect: impl FnOnce(&Address) -> Result<(), Error>) {
         let due = {
             let mut breakers = self.breakers();
             let is_due = |breaker: &Breaker| match breaker {
@@ -82,22 +82,30 @@ impl Cluster {
             }
             due
         };
-        if let Some(index) = due
-            && answers(&self.addresses[index])
-        {
-            tracing::info!(address = %self.addresses[index], "the KMIP server answers again");
-            self.breakers()[index] = Breaker::Answers;
+        let Some(index) = due else { return };
+        let address = &self.addresses[index];
+        match connect(address) {
+            Ok(()) => {
+                tracing::info!(%address, "the KMIP server answers again");
+                self.breakers()[index] = Breaker::Answers;
+            }
+            Err(error) => tracing::debug!(%address, %error, "still no connection to the KMIP server"),
         }
     }
 
     fn attempt<C>(&self, index: usize, connect: impl Fn(&Address) -> Result<C, Error>) -> Result<C, Error> {
+        let began = Instant::now();
         let result = connect(&self.addresses[index]);
         let mut breakers = self.breakers();
         match &result {
             Ok(_) => breakers[index] = Breaker::Answers,
             Err(error) => {
                 tracing::warn!(address = %self.addresses[index], %error, "no connection to the KMIP server");
-                breakers[index] = failed_again(&breakers[index], error.clone());
+                // When it dies, all that are on their way to it fail: that is one failure.
+                let is_known = matches!(&breakers[index], Breaker::Failed { at, .. } if *at >= began);
+                if !is_known {
+                    breakers[index] = failed_again(&breakers[index], error.clone());
+                }
             }
         }
         result

@@ -62,7 +62,7 @@ impl Shared {
         let patience = Patience { answer: self.patience.connect, ..self.patience };
         self.cluster.look_again(|address| {
             let stream = self.tls.config().and_then(|config| Stream::open(address, config, patience));
-            stream.and_then(Client::new).is_ok()
+            stream.and_then(Client::new).map(drop)
         });
     }
 }

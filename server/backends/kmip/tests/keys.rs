@@ -7,6 +7,7 @@ mod support;
 use holdfast_custody::{Error, KeyKind, Requirement};
 use holdfast_wire::{Curve, Sealed, Secret};
 use hsm_sim::{KmipOperation, KmipThen, Leaf, Revocation};
+use serde_json::json;
 use support::{PATIENCE, Scene, address, identified, named};
 
 fn unfit(error: Error) -> String {
@@ -147,6 +148,36 @@ fn a_key_of_another_client_is_not_ours() {
     let mut token = scene.other(vec![address(&scene.server)], &stranger).connect().unwrap();
     assert_eq!(token.describe(&named("images")).unwrap_err(), Error::KeyNotFound);
     token.probe().unwrap();
+}
+
+#[test]
+fn a_key_that_its_server_denies_us_is_told_as_denied() {
+    let scene = Scene::new();
+    let owned = scene.server.create_aes("owned").unwrap();
+    let seen = scene.server.create_seen_by_all("seen").unwrap();
+    let sealed = scene.connect().seal(&named("seen"), &secret()).unwrap();
+    let stranger = scene.server.authority().issue("stranger", &Leaf::client()).unwrap();
+    let mut token = scene.other(vec![address(&scene.server)], &stranger).connect().unwrap();
+    // One it does not even see, by the id; and two by name and id that it sees, but may not use.
+    for (uri, refused) in
+        [(identified(&owned), "GetAttributes"), (named("seen"), "Decrypt"), (identified(&seen), "Decrypt")]
+    {
+        for why in [unfit(token.describe(&uri).unwrap_err()), unfit(token.open(&uri, &sealed).unwrap_err())] {
+            assert!(why.starts_with(&format!("the server refuses {refused}: ")), "{uri}: {why}");
+            assert!(why.ends_with("(reason 0x0c); see the key's state, usage mask and owner there"), "{why}");
+        }
+    }
+    token.probe().unwrap();
+}
+
+#[test]
+fn a_key_without_the_decrypt_usage_is_told_so_before_it_is_used() {
+    let (wire, token) = Scene::new().interposed(PATIENCE);
+    let made = json!({"do": "create_aes", "name": "images", "usage": ["ENCRYPT"]});
+    wire.server().ask(&[made]).unwrap();
+    let why = unfit(token.connect().unwrap().describe(&named("images")).unwrap_err());
+    assert!(why.contains("its Cryptographic Usage Mask is without Decrypt"), "{why}");
+    assert_eq!(wire.calls(KmipOperation::DECRYPT), 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use super::*;
 
@@ -62,8 +62,32 @@ fn an_address_that_dies_is_left_for_the_next_one_and_seen_again_when_it_is_back(
     assert_eq!(cluster.connect(first).unwrap(), "kms-2:5696");
     cluster.look_again(|_| panic!("too early"));
     cluster.breakers()[0] = Breaker::Failed { at: Instant::now(), pause: Duration::ZERO, why: down() };
-    cluster.look_again(|address| is(address, 1));
+    cluster.look_again(|address| if is(address, 1) { Ok(()) } else { Err(down()) });
     assert_eq!(cluster.connect(first).unwrap(), "kms-1:5696");
+}
+
+#[test]
+fn an_address_that_dies_under_many_connections_has_failed_once() {
+    let (cluster, both) = (cluster(2), Barrier::new(2));
+    let on_the_way = AtomicUsize::new(0);
+    assert!(cluster.connect(|_| Ok(())).is_ok());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                cluster.connect(|address| {
+                    if is(address, 2) {
+                        return Ok(());
+                    }
+                    // Each is on its way before the other one fails.
+                    on_the_way.fetch_add(1, Ordering::Relaxed);
+                    both.wait();
+                    Err(down())
+                })
+            });
+        }
+    });
+    assert_eq!(on_the_way.into_inner(), 2);
+    assert!(matches!(cluster.breakers()[0], Breaker::Failed { pause: FIRST_PAUSE, .. }));
 }
 
 #[test]

@@ -55,7 +55,9 @@ fn an_answer_that_comes_late_or_never_ends_in_time() {
     scene.make("images", KeyKind::Aes256);
     let (wire, token) = scene.interposed(Duration::from_millis(1500));
     let late = Duration::from_secs(30);
-    for then in [KmipThen::Never, KmipThen::Delay(late), KmipThen::Halves(late)] {
+    // By byte, each within the time that is left for all of them: it ends there, however near the next one is.
+    let drip = KmipThen::Drip(Duration::from_millis(100));
+    for then in [KmipThen::Never, KmipThen::Delay(late), KmipThen::Halves(late), drip] {
         let mut token = token.connect().unwrap();
         wire.on(SPOILED, 1, then);
         let why = unavailable(token.describe(&named("images")));
@@ -70,6 +72,18 @@ fn an_answer_in_two_halves_is_one() {
     let (wire, token) = scene.interposed(PATIENCE);
     wire.on(SPOILED, 1, KmipThen::Halves(Duration::from_millis(50)));
     token.connect().unwrap().describe(&named("images")).unwrap();
+}
+
+#[test]
+fn an_answer_that_drips_byte_by_byte_is_one_if_it_is_whole_in_time() {
+    let scene = Scene::new();
+    scene.make("images", KeyKind::Aes256);
+    let (wire, token) = scene.interposed(PATIENCE);
+    wire.on(SPOILED, 1, KmipThen::Drip(Duration::from_millis(1)));
+    let mut token = token.connect().unwrap();
+    token.describe(&named("images")).unwrap();
+    // And the connection is as good as before.
+    token.probe().unwrap();
 }
 
 #[test]
