@@ -79,7 +79,7 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         new: New,
         /// An RSA or EC key in PEM, not encrypted: PKCS#8, PKCS#1 or SEC 1. Or one that key seal has sealed to
-        /// this machine's TPM.
+        /// this machine's TPM. Or, for a KMIP server, the 32 bytes of an AES-256 key.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },

@@ -55,13 +55,14 @@ pub fn policy_key(file: &Path) -> Result<PublicKey, String> {
     })
 }
 
-/// Brings the private key in a PEM file, in plain or sealed to that very token, into the token that `uri` names.
+/// Brings the private key in a PEM file, in plain or sealed to that very token, or an AES key, into the token that `uri` names.
 pub fn import(config: &Config, uri: &KeyUri, from: &Path) -> Result<Imported, String> {
     // A file that cannot be used is found out before the token is asked for anything.
     let found = file::find(from).map_err(|why| format!("{}: {why}", from.display()))?;
     let mut smith = keysmith(config, uri)?;
     let (made, warning) = match &found {
         file::Found::Plain(key) => (smith.import(uri, key), in_the_clear(from)),
+        file::Found::Secret(key) => (smith.import_secret(uri, key), in_the_clear(from)),
         file::Found::Sealed(text) => (smith.import_sealed(uri, text.expose()), with_its_tpm(from)),
     };
     Ok(Imported { made: made.map_err(|error| format!("{uri}: {error}"))?, warning })

@@ -31,6 +31,12 @@ pub trait Keysmith {
     /// for ever that it was brought in. As [`Keysmith::create`] otherwise.
     fn import(&mut self, uri: &KeyUri, key: &PrivateKey) -> Result<Made, Error>;
 
+    /// As [`Keysmith::import`], an AES key: 32 bytes.
+    fn import_secret(&mut self, uri: &KeyUri, key: &Secret) -> Result<Made, Error> {
+        let _ = (uri, key);
+        Err(Error::Unsupported("the import of secret keys"))
+    }
+
     /// As [`Keysmith::import`], a key that was sealed to this very token elsewhere, in the form that such keys
     /// have for it: of a TPM the text of a TSS2 PRIVATE KEY file. What it is bound to goes with it.
     fn import_sealed(&mut self, uri: &KeyUri, sealed: &[u8]) -> Result<Made, Error> {

@@ -1,4 +1,5 @@
-//! A private key in a PEM file: PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) or SEC 1 (RFC 5915), not encrypted.
+//! A private key in a PEM file: PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) or SEC 1 (RFC 5915), not encrypted. Or an AES
+//! key: a file of its 32 bytes and nothing else.
 //!
 //! What is read is wiped when it is no longer needed; the file itself is the operator's to destroy. No
 //! error quotes any of it.
@@ -16,20 +17,23 @@ use holdfast_wire::{Curve, PublicKey, Secret};
 
 /// Bytes. An RSA-8192 key in PEM has 6 KiB.
 const MAX_LEN: usize = 64 * 1024;
+/// Bytes of an AES-256 key.
+const SECRET_LEN: usize = 32;
 const SEALED: &[u8] = b"-----BEGIN TSS2 PRIVATE KEY-----";
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 const ENCRYPTED: &str = "the key is encrypted; decrypt it into a file that only you can read (umask 077; openssl pkey -in FILE -out PLAIN), give that, and destroy it";
 const OPENSSH: &str = "the key is in OpenSSH's own format; rewrite a copy of it that only you can read (ssh-keygen -p -N '' -m PKCS8 -f COPY), give that, and destroy it";
 const UNREADABLE: &str = "a PEM block that is damaged or not in lines of 64 characters; if openssl pkey -in FILE reads it, give what that writes";
-const NO_KEY: &str =
-    "no PEM block with a private key (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\")";
+const NO_KEY: &str = "no PEM block with a private key (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\"), and not the 32 bytes of an AES-256 key";
 const NOT_USABLE: &str = "the key cannot be used: only RSA with 2048 to 8192 bits and EC on P-256, P-384 and P-521 are taken, undamaged";
 
 /// What stands in a file.
 pub(super) enum Found {
     /// A key.
     Plain(PrivateKey),
+    /// An AES-256 key.
+    Secret(Secret),
     /// One that is sealed to a TPM: the PEM block as it is, for its TPM to judge.
     Sealed(Secret),
 }
@@ -39,6 +43,7 @@ pub(super) enum Found {
 pub(crate) fn read(path: &Path) -> Result<PrivateKey, String> {
     match find(path)? {
         Found::Plain(key) => Ok(key),
+        Found::Secret(_) => Err("32 bytes, an AES key; a private key is wanted".into()),
         Found::Sealed(_) => Err("a key for a TPM already (TSS2 PRIVATE KEY); a plain one is wanted".into()),
     }
 }
@@ -47,9 +52,13 @@ pub(crate) fn read(path: &Path) -> Result<PrivateKey, String> {
 pub(super) fn find(path: &Path) -> Result<Found, String> {
     let file = open(path)?;
     let text = file.bytes.expose();
-    let found = match block(text)? {
-        block if block.starts_with(SEALED) => Found::Sealed(Secret::copy_of(block)),
-        block => Found::Plain(parse(block)?),
+    let found = if text.len() == SECRET_LEN {
+        Found::Secret(Secret::copy_of(text))
+    } else {
+        match block(text)? {
+            block if block.starts_with(SEALED) => Found::Sealed(Secret::copy_of(block)),
+            block => Found::Plain(parse(block)?),
+        }
     };
     if file.mode & 0o007 != 0 {
         tracing::warn!(file = %path.display(), "every user of this machine may read the key file, and may have");
@@ -221,6 +230,20 @@ mod tests {
         let large = dir.path().join("large");
         File::create(&large).unwrap().set_len(MAX_LEN as u64 + 1).unwrap();
         assert!(read(&large).unwrap_err().contains("more than"));
+    }
+
+    #[test]
+    fn thirty_two_bytes_are_an_aes_key_and_no_other_number_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("aes");
+        for len in [16, 24, 31, 33, 64] {
+            fs::write(&path, vec![0xc3; len]).unwrap();
+            let why = find(&path).map(drop).unwrap_err();
+            assert!(why.contains("not the 32 bytes of an AES-256 key"), "{len}: {why}");
+        }
+        fs::write(&path, [0xc3; 32]).unwrap();
+        assert!(matches!(find(&path).unwrap(), Found::Secret(key) if key.expose() == [0xc3; 32]));
+        assert!(read(&path).unwrap_err().contains("an AES key"));
     }
 
     #[test]

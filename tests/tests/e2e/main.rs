@@ -15,6 +15,7 @@ mod images;
 mod key;
 mod kmip;
 mod kmip_cluster;
+mod kmip_import;
 mod life;
 mod limits;
 mod malformed;

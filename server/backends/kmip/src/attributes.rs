@@ -82,11 +82,31 @@ impl Attributes {
         self.all(attribute::LINK).find(of_kind)?.get_text(tag::LINKED_OBJECT_IDENTIFIER)
     }
 
+    /// Whether [`imported`] was said of it when it came, and still is.
+    pub(crate) fn is_imported(&self) -> bool {
+        self.all(attribute::APPLICATION_SPECIFIC_INFORMATION).any(|own| application(own) == Some(IMPORTED))
+    }
+
     /// What there is to tell of an attribute; None if the server does not tell it.
     pub(crate) fn told(&self, attribute: Attribute) -> Option<String> {
         let values: Vec<String> = self.all(attribute).filter_map(|value| told(attribute, value)).collect();
         if values.is_empty() { None } else { Some(values.join(", ")) }
     }
+}
+
+/// Namespace and data of what we say of a key that we brought in. KMIP has no attribute for that.
+const IMPORTED: (&str, &str) = ("holdfast", "imported");
+
+/// What is said of a key that is brought in (Application Specific Information, section 3.36).
+pub(crate) fn imported() -> Given {
+    let (namespace, data) = IMPORTED;
+    let fields =
+        vec![Item::text(tag::APPLICATION_NAMESPACE, namespace), Item::text(tag::APPLICATION_DATA, data)];
+    (attribute::APPLICATION_SPECIFIC_INFORMATION, Value::Structure(fields))
+}
+
+fn application(own: &Item) -> Option<(&str, &str)> {
+    Some((own.get_text(tag::APPLICATION_NAMESPACE)?, own.get_text(tag::APPLICATION_DATA)?))
 }
 
 /// The Name attribute of a request.
@@ -127,7 +147,11 @@ fn told(attribute: Attribute, value: &Item) -> Option<String> {
                 .unwrap_or_else(|| seconds.to_string()),
         ),
         Value::Text(text) => Some(line(text)),
-        Value::Structure(_) => value.get_text(tag::NAME_VALUE).map(line),
+        Value::Structure(_) => match (value.get_text(tag::NAME_VALUE), application(value)) {
+            (Some(name), _) => Some(line(name)),
+            (None, Some((namespace, data))) => Some(line(&format!("{namespace}: {data}"))),
+            (None, None) => None,
+        },
         _ => None,
     }
 }
@@ -160,6 +184,7 @@ mod tests {
                     (attribute::SENSITIVE, Value::Boolean(true)),
                     name("images"),
                     name("images\n2026"),
+                    imported(),
                 ],
             );
             for (attribute, text) in [
@@ -169,11 +194,13 @@ mod tests {
                 (attribute::ACTIVATION_DATE, "2023-11-14T22:13:20Z"),
                 (attribute::SENSITIVE, "true"),
                 (attribute::NAME, "images, images 2026"),
+                (attribute::APPLICATION_SPECIFIC_INFORMATION, "holdfast: imported"),
             ] {
                 assert_eq!(told.told(attribute).as_deref(), Some(text), "{form:?}: {attribute:?}");
             }
             assert_eq!(told.told(attribute::EXTRACTABLE), None);
             assert_eq!(told.state(), Some(State::Deactivated));
+            assert!(told.is_imported());
         }
     }
 

@@ -1,25 +1,35 @@
-//! Making keys in a KMIP server, for an operator.
+//! Making keys in a KMIP server, and bringing keys there, for an operator.
 //!
 //! A key made here does what Holdfast asks of it and nothing else, and is active at once. It is asked for with
 //! Sensitive true and Extractable false; a server that does not know these attributes (they came with KMIP 1.4) is
 //! asked without, and the key's evidence tells so. What came of it is read back through the same eyes as any other
 //! key, and a key that cannot be used is destroyed again.
+//!
+//! A key that is brought in gets one attribute more, by which it is told as imported for ever after.
 
 use holdfast_custody::{Custodian as _, Error, KeyInfo, KeyKind, Keysmith, Made, PrivateKey, Requirement};
-use holdfast_wire::KeyUri;
+use holdfast_wire::{KeyUri, Secret};
 
 use crate::attributes::{self, Attributes, State};
 use crate::connection::Connection;
 use crate::errors::{Asked, is_about_attributes, refused};
 use crate::form::{Form, Given, Of};
 use crate::message::Question;
-use crate::object;
 use crate::protocol::attribute::{self, Attribute};
 use crate::protocol::{Operation, tag, usage, value};
 use crate::ttlv::{Item, Tag, Value};
+use crate::{object, register};
 
-/// The attributes that keep a key in its server, the least known last.
-const KEEPING: [(Attribute, bool); 2] = [(attribute::SENSITIVE, true), (attribute::EXTRACTABLE, false)];
+/// An attribute that a new key shall have, and that a server need not know.
+type Optional = (Attribute, fn() -> Value);
+
+/// Those that keep a key in its server.
+const KEEPING: [Optional; 2] =
+    [(attribute::SENSITIVE, || Value::Boolean(true)), (attribute::EXTRACTABLE, || Value::Boolean(false))];
+
+/// Likewise, and the one that tells for ever that it was brought in.
+const IMPORTED: [Optional; 3] =
+    [KEEPING[0], KEEPING[1], (attribute::APPLICATION_SPECIFIC_INFORMATION, || attributes::imported().1)];
 
 /// A connection that makes keys.
 pub(crate) struct Smith(Connection);
@@ -30,34 +40,42 @@ impl Smith {
     }
 }
 
+/// What a server has made, or taken.
+struct New {
+    /// The private or symmetric one first.
+    ids: Vec<String>,
+    /// The attributes that had to be left out.
+    refused: Vec<&'static str>,
+}
+
 impl Keysmith for Smith {
     fn create(&mut self, uri: &KeyUri, kind: KeyKind) -> Result<Made, Error> {
         let name = self.free_name(uri)?;
-        let (ids, refused_attributes) = self.make(&name, kind)?;
-        let made = self.activate(&ids).and_then(|()| self.read_back(uri, &ids));
-        match made {
-            Ok((uri, mut info)) => {
-                if !refused_attributes.is_empty() {
-                    let told = ("the server does not take".to_owned(), refused_attributes.join(", "));
-                    info.custody.evidence.push(told);
-                }
-                Ok(Made { uri, info })
-            }
-            Err(error) => {
-                let end = if self.destroy(&ids) {
-                    "it was destroyed again"
-                } else {
-                    "it is still there: destroy it with the server's own tool"
-                };
-                Err(Error::KeyUnfit(format!("the key was made but cannot be used: {error}; {end}")))
-            }
-        }
+        let new = self.ask_for(&KEEPING, |form, keeping| creating(form, &name, kind, keeping))?;
+        self.vouch(uri, new, |_| Ok(()))
     }
 
-    fn import(&mut self, _: &KeyUri, _: &PrivateKey) -> Result<Made, Error> {
-        Err(Error::KeyUnfit(
-            "this version brings no keys into a KMIP server: register it with the server's own tool, or make a new key (key create)".into(),
-        ))
+    fn import(&mut self, uri: &KeyUri, key: &PrivateKey) -> Result<Made, Error> {
+        let PrivateKey::Rsa(key) = key else {
+            return Err(Error::KeyUnfit("a KMIP server has no ECDH that could use an EC key; import an RSA key, or make a new one (key create)".into()));
+        };
+        let name = self.free_name(uri)?;
+        let mut new =
+            self.ask_for(&IMPORTED, |form, optional| register::private(form, &name, key, optional))?;
+        match self.ask_for(&[], |form, _| register::public(form, &name, key)) {
+            Ok(public) => new.ids.extend(public.ids),
+            Err(error) => return Err(self.undone(&new.ids, &error)),
+        }
+        self.vouch(uri, new, |info| match info.public.as_ref() == Some(&key.public) {
+            true => Ok(()),
+            false => Err(Error::KeyUnfit("the server tells another public half than the file's".into())),
+        })
+    }
+
+    fn import_secret(&mut self, uri: &KeyUri, key: &Secret) -> Result<Made, Error> {
+        let name = self.free_name(uri)?;
+        let new = self.ask_for(&IMPORTED, |form, optional| register::secret(form, &name, key, optional))?;
+        self.vouch(uri, new, |_| Ok(()))
     }
 }
 
@@ -80,22 +98,58 @@ impl Smith {
         }
     }
 
-    /// Makes the key; its identifiers, the private or symmetric one first, and which attributes had to be left out.
-    fn make(&mut self, name: &str, kind: KeyKind) -> Result<(Vec<String>, Vec<&'static str>), Error> {
-        for kept in (0..=KEEPING.len()).rev() {
-            let question = creating(self.0.client().form(), name, kind, &KEEPING[..kept])?;
-            match self.0.client().ask(question.operation, question.payload)? {
+    /// Asks for a new key with all of the optional attributes, or with as many of them as the server takes.
+    fn ask_for(
+        &mut self,
+        optional: &[Optional],
+        question: impl Fn(Form, Vec<Given>) -> Result<Question, Error>,
+    ) -> Result<New, Error> {
+        let form = self.0.client().form();
+        for kept in subsets(optional.len()) {
+            let given = kept.iter().map(|index| (optional[*index].0, optional[*index].1())).collect();
+            let Question { operation, payload } = question(form, given)?;
+            match self.0.client().ask(operation, payload)? {
                 Ok(answer) => {
-                    return Ok((
-                        ids(&answer)?,
-                        KEEPING[kept..].iter().map(|(attribute, _)| attribute.name).collect(),
-                    ));
+                    let refused = (0..optional.len()).filter(|index| !kept.contains(index));
+                    let refused = refused.map(|index| optional[index].0.name).collect();
+                    return Ok(New { ids: ids(&answer)?, refused });
                 }
-                Err(failure) if kept > 0 && is_about_attributes(&failure) => {}
+                Err(failure) if !kept.is_empty() && is_about_attributes(&failure) => {}
                 Err(failure) => return Err(refused(&failure, Asked::Other)),
             }
         }
         Err(Error::Internal("a key was asked for in no way at all".into()))
+    }
+
+    /// Activates a new key and reads it back; one that cannot be used, or is not as `check` wants it, is destroyed
+    /// again.
+    fn vouch(
+        &mut self,
+        uri: &KeyUri,
+        new: New,
+        check: impl Fn(&KeyInfo) -> Result<(), Error>,
+    ) -> Result<Made, Error> {
+        let made = self.activate(&new.ids).and_then(|()| self.read_back(uri, &new.ids));
+        match made.and_then(|(uri, info)| check(&info).map(|()| (uri, info))) {
+            Ok((uri, mut info)) => {
+                if !new.refused.is_empty() {
+                    let told = ("the server does not take".to_owned(), new.refused.join(", "));
+                    info.custody.evidence.push(told);
+                }
+                Ok(Made { uri, info })
+            }
+            Err(error) => Err(self.undone(&new.ids, &error)),
+        }
+    }
+
+    /// The error of a key that was made in vain.
+    fn undone(&mut self, ids: &[String], error: &Error) -> Error {
+        let end = if self.destroy(ids) {
+            "it was destroyed again"
+        } else {
+            "it is still there: destroy it with the server's own tool"
+        };
+        Error::KeyUnfit(format!("the key was made but cannot be used: {error}; {end}"))
     }
 
     fn activate(&mut self, ids: &[String]) -> Result<(), Error> {
@@ -163,9 +217,17 @@ fn ids(answer: &Item) -> Result<Vec<String>, Error> {
     }
 }
 
+/// Which of so many attributes to ask with: all, then all but one, and so on to none. Few enough to be tried.
+fn subsets(of: usize) -> Vec<Vec<usize>> {
+    let members = |set: u32| (0..of).filter(|index| set & (1 << index) != 0).collect();
+    let mut sets: Vec<u32> = (0..1 << of).rev().collect();
+    // A stable sort.
+    sets.sort_by_key(|set| std::cmp::Reverse(set.count_ones()));
+    sets.into_iter().map(members).collect()
+}
+
 /// Create (section 4.1) or CreateKeyPair (4.2).
-fn creating(form: Form, name: &str, kind: KeyKind, keeping: &[(Attribute, bool)]) -> Result<Question, Error> {
-    let keeping = keeping.iter().map(|(attribute, value)| (*attribute, Value::Boolean(*value)));
+fn creating(form: Form, name: &str, kind: KeyKind, keeping: Vec<Given>) -> Result<Question, Error> {
     let usage = |mask| (attribute::USAGE_MASK, Value::Integer(mask));
     let what = |algorithm, bits: u16| -> Vec<Given> {
         vec![
@@ -196,5 +258,17 @@ fn creating(form: Form, name: &str, kind: KeyKind, keeping: &[(Attribute, bool)]
         _ => Err(Error::KeyUnfit(format!(
             "a KMIP server has no ECDH that could use a key of kind {kind}; make aes-256 or rsa-3072"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_asked_for_with_as_many_attributes_as_the_server_takes() {
+        assert_eq!(subsets(0), [[0; 0]; 1]);
+        assert_eq!(subsets(2), [vec![0, 1], vec![1], vec![0], vec![]]);
+        assert_eq!(subsets(3).len(), 8);
     }
 }

@@ -14,7 +14,7 @@
 //! What is one for all connections is which addresses answer, and the certificates, which are read again when they
 //! change. What a key may be used for, and by whom, queues and deadlines: all of it is left to others.
 //!
-//! A [`Token`] also makes keys, for an operator: [`Token::keysmith`].
+//! A [`Token`] also makes keys and takes those from outside, for an operator: [`Token::keysmith`].
 //!
 //! [`ttlv`] and [`read_response`] are public for the fuzzer alone. What a server answers becomes an error in `errors` alone.
 
@@ -36,6 +36,7 @@ mod object;
 mod protocol;
 mod public;
 mod reading;
+mod register;
 mod rsa;
 mod stream;
 mod tls;

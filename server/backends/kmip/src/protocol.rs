@@ -9,6 +9,8 @@ use std::fmt;
 pub(crate) mod tag {
     use crate::ttlv::Tag;
 
+    pub(crate) const APPLICATION_DATA: Tag = 0x42_0002;
+    pub(crate) const APPLICATION_NAMESPACE: Tag = 0x42_0003;
     pub(crate) const ATTRIBUTE: Tag = 0x42_0008;
     pub(crate) const ATTRIBUTE_NAME: Tag = 0x42_000a;
     pub(crate) const ATTRIBUTE_VALUE: Tag = 0x42_000b;
@@ -18,6 +20,7 @@ pub(crate) mod tag {
     pub(crate) const BLOCK_CIPHER_MODE: Tag = 0x42_0011;
     pub(crate) const COMMON_TEMPLATE_ATTRIBUTE: Tag = 0x42_001f;
     pub(crate) const CRYPTOGRAPHIC_ALGORITHM: Tag = 0x42_0028;
+    pub(crate) const CRYPTOGRAPHIC_LENGTH: Tag = 0x42_002a;
     pub(crate) const CRYPTOGRAPHIC_PARAMETERS: Tag = 0x42_002b;
     pub(crate) const HASHING_ALGORITHM: Tag = 0x42_0038;
     pub(crate) const IV_COUNTER_NONCE: Tag = 0x42_003d;
@@ -36,6 +39,7 @@ pub(crate) mod tag {
     pub(crate) const OBJECT_TYPE: Tag = 0x42_0057;
     pub(crate) const OPERATION: Tag = 0x42_005c;
     pub(crate) const PADDING_METHOD: Tag = 0x42_005f;
+    pub(crate) const PRIVATE_KEY: Tag = 0x42_0064;
     pub(crate) const PRIVATE_KEY_TEMPLATE_ATTRIBUTE: Tag = 0x42_0065;
     pub(crate) const PRIVATE_KEY_UNIQUE_IDENTIFIER: Tag = 0x42_0066;
     pub(crate) const PROTOCOL_VERSION: Tag = 0x42_0069;
@@ -57,6 +61,7 @@ pub(crate) mod tag {
     pub(crate) const RESULT_STATUS: Tag = 0x42_007f;
     pub(crate) const REVOCATION_REASON: Tag = 0x42_0081;
     pub(crate) const REVOCATION_REASON_CODE: Tag = 0x42_0082;
+    pub(crate) const SYMMETRIC_KEY: Tag = 0x42_008f;
     pub(crate) const TEMPLATE_ATTRIBUTE: Tag = 0x42_0091;
     pub(crate) const UNIQUE_BATCH_ITEM_ID: Tag = 0x42_0093;
     pub(crate) const UNIQUE_IDENTIFIER: Tag = 0x42_0094;
@@ -88,6 +93,7 @@ pub(crate) mod value {
     pub(crate) const SYMMETRIC_KEY: u32 = 2;
     pub(crate) const PUBLIC_KEY: u32 = 3;
     pub(crate) const PRIVATE_KEY: u32 = 4;
+    pub(crate) const FORMAT_RAW: u32 = 1;
     pub(crate) const FORMAT_PKCS_1: u32 = 3;
     pub(crate) const FORMAT_X_509: u32 = 5;
     pub(crate) const FORMAT_TRANSPARENT_RSA_PUBLIC_KEY: u32 = 0xb;
@@ -133,6 +139,7 @@ pub(crate) mod usage {
 pub(crate) enum Operation {
     Create = 0x01,
     CreateKeyPair = 0x02,
+    Register = 0x03,
     Locate = 0x08,
     Get = 0x0a,
     GetAttributes = 0x0b,

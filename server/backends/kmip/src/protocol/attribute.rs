@@ -52,5 +52,6 @@ attributes! {
     COMPROMISE_OCCURRENCE_DATE = "Compromise Occurrence Date", 0x42_0021;
     COMPROMISE_DATE = "Compromise Date", 0x42_0020;
     OPERATION_POLICY_NAME = "Operation Policy Name", 0x42_005d;
+    APPLICATION_SPECIFIC_INFORMATION = "Application Specific Information", 0x42_0004;
     KEY_VALUE_PRESENT = "Key Value Present", 0x42_00bb;
 }

@@ -2,12 +2,14 @@
 
 #![allow(dead_code, reason = "each test target uses its part")]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use holdfast_custody::{Custodian, KeyKind, Keysmith, Made};
+use holdfast_custody::{Custodian, KeyKind, Keysmith, Made, PrivateKey, RsaPrivateKey};
 use holdfast_kmip::{Address, Files, Token};
-use holdfast_wire::KeyUri;
+use holdfast_wire::{KeyUri, PublicKey, Secret};
 use hsm_sim::{Credentials, KmipInterposer, Pykmip};
+use pkcs1::der::Decode as _;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -82,4 +84,28 @@ pub(crate) fn named(name: &str) -> KeyUri {
 
 pub(crate) fn identified(id: &str) -> KeyUri {
     format!("kmip:server=kms-1;id={id}").parse().unwrap()
+}
+
+/// A file of a test key, which is public.
+pub(crate) fn vector(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/vectors/keys").join(name)
+}
+
+/// An RSA key of 2048 bits from outside.
+pub(crate) fn rsa_key() -> PrivateKey {
+    let mut openssl = hsm_sim::command("openssl", "openssl").unwrap();
+    openssl.args(["rsa", "-traditional", "-outform", "DER", "-in"]).arg(vector("rsa2048.pem"));
+    let output = openssl.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let key = pkcs1::RsaPrivateKey::from_der(&output.stdout).unwrap();
+    let number = |number: pkcs1::UintRef<'_>| Secret::copy_of(number.as_bytes());
+    PrivateKey::Rsa(Box::new(RsaPrivateKey {
+        public: PublicKey::rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes()).unwrap(),
+        private_exponent: number(key.private_exponent),
+        prime1: number(key.prime1),
+        prime2: number(key.prime2),
+        exponent1: number(key.exponent1),
+        exponent2: number(key.exponent2),
+        coefficient: number(key.coefficient),
+    }))
 }
