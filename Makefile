@@ -5,10 +5,10 @@ CARGO_FUZZ  := cargo-fuzz 0.13.2
 FUZZ_SECONDS ?= 60
 ONLY ?=
 
-.PHONY: help setup build demo test test-kryoptic bench lint fmt doc deny fuzz ci
+.PHONY: help setup build demo test test-kryoptic test-kmip-second bench lint fmt doc deny fuzz ci
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install the Debian packages, and PyKMIP in its cache, that the others need.
 	@scripts/setup
@@ -26,6 +26,9 @@ test: setup ## Run every test, simulators included.
 test-kryoptic: ## Run the PKCS#11 contract suite on a second token, kryoptic (built once, a minute).
 	@scripts/setup libclang-dev clang libsqlite3-dev
 	@KRYOPTIC_MODULE="$$(scripts/kryoptic)" cargo test --locked -p holdfast-pkcs11 --test kryoptic
+
+test-kmip-second: setup ## Run the KMIP contract suite on a second server, Cosmian KMS (built once, six minutes).
+	@COSMIAN_KMS="$$(scripts/cosmian)" cargo test --locked -p holdfast-kmip --test second
 
 bench: setup ## Measure: ours, the other side, the ratio. ONLY=unwrap/pkcs11 runs one group.
 	cargo build --locked --release --bins
