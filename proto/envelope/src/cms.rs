@@ -6,7 +6,7 @@
 //! as AES-CBC, which nothing authenticates, is refused.
 //!
 //! ocicrypt's DER is invalid: the content's parameters stand in a SEQUENCE whose tag says that it is primitive
-//! (0x10), with the nonce as [4], and one of its libraries writes the encrypted content as a constructed [0]
+//! (0x10), with the nonce as `[4]`, and one of its libraries writes the encrypted content as a constructed `[0]`
 //! around an OCTET STRING. `der` and the crates on it (`cms`) refuse both in their lowest layer, where a tag is
 //! read, and nothing above can undo that: hence the reader of our own in `der.rs`, strict in all else.
 //!
