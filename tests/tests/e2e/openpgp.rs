@@ -5,7 +5,6 @@ use std::path::Path;
 use holdfast_e2e::gpg::Gpg;
 use holdfast_e2e::house::{House, me};
 use holdfast_e2e::{image, must, must_fail, rpc};
-use holdfast_wire::grpc::v1;
 use tonic::{Code, Status};
 
 const EMAIL: &str = "images@test.invalid";
@@ -24,9 +23,7 @@ fn house_of(kind: &str, options: &str) -> (House, Gpg) {
 }
 
 async fn open(house: &House, message: &[u8]) -> Result<Vec<u8>, Status> {
-    let packets = vec![v1::Packet { scheme: "pgp".into(), data: message.to_vec() }];
-    let request = v1::OpenPacketRequest { packets };
-    rpc::native(&house.socket()).await.open_packet(request).await.map(|answer| answer.into_inner().optsdata)
+    rpc::open_of(&house.socket(), "pgp", message).await.map(|answer| answer.optsdata)
 }
 
 /// Messages in every size of AES, to a recipient that is named and to one that is hidden.

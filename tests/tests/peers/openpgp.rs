@@ -5,7 +5,6 @@ use holdfast_e2e::gpg::Gpg;
 use holdfast_e2e::house::{House, file, me};
 use holdfast_e2e::peers::{Peers, succeeds};
 use holdfast_e2e::{image, must, rpc};
-use holdfast_wire::grpc::v1;
 
 const EMAIL: &str = "images@test.invalid";
 
@@ -57,9 +56,8 @@ async fn messages_of_gpg_2_4_open() {
         encrypt.args(["--compress-algo", "none", "--recipient", EMAIL, "--output"]).arg(&message);
         encrypt.arg("--encrypt").arg(plain);
         succeeds(encrypt);
-        let packets = vec![v1::Packet { scheme: "pgp".into(), data: std::fs::read(message).unwrap() }];
-        let request = v1::OpenPacketRequest { packets };
-        let opened = rpc::native(&house.socket()).await.open_packet(request).await.unwrap();
-        assert_eq!(opened.into_inner().optsdata, optsdata, "{kind}");
+        let message = std::fs::read(message).unwrap();
+        let opened = rpc::open_of(&house.socket(), "pgp", &message).await.unwrap();
+        assert_eq!(opened.optsdata, optsdata, "{kind}");
     }
 }
