@@ -44,6 +44,14 @@ pub struct Unwrapped {
     pub released: Released,
     /// The alias of the key that opened it.
     pub alias: String,
+    /// That key's id.
+    pub kid: String,
+    /// Which of the packets it was.
+    pub packet: usize,
+    /// As which of that packet's recipients.
+    pub recipient: usize,
+    /// The labels under that packet's seal.
+    pub labels: Labels,
 }
 
 /// What became known of a request on its way, for its record.
@@ -54,6 +62,9 @@ struct Trail {
     schemes: Vec<&'static str>,
     labels: Labels,
     token_calls: usize,
+    /// Which packet is being opened and, once one is, as which of its recipients.
+    packet: usize,
+    recipient: usize,
 }
 
 impl Trail {
@@ -103,9 +114,17 @@ impl Engine {
                     let record = trail.record("unwrap", "released", Some(opened.layer()));
                     match self.audit.append(&request, &record).await {
                         Ok(receipt) => {
-                            let alias = trail.aliases.first().cloned().unwrap_or_default();
+                            let alias = trail.aliases.pop().unwrap_or_default();
+                            let kid = trail.kids.pop().unwrap_or_default();
                             tracing::debug!(request = %request.id, caller = %request.caller(), alias, "unwrapped");
-                            Ok(Unwrapped { released: receipt.release(opened), alias })
+                            Ok(Unwrapped {
+                                released: receipt.release(opened),
+                                alias,
+                                kid,
+                                packet: trail.packet,
+                                recipient: trail.recipient,
+                                labels: trail.labels,
+                            })
                         }
                         Err(_) => Err(Failure::AuditDown),
                     }

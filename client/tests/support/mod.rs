@@ -124,6 +124,7 @@ impl Holdfast for Service {
             optsdata,
             alias: "images".to_owned(),
             request_id: "7".to_owned(),
+            ..OpenPacketResponse::default()
         }))
     }
 

@@ -94,7 +94,8 @@ impl Engine {
     ) -> Result<Opened, Failure> {
         self.audit.ready().await.map_err(|_| Failure::AuditDown)?;
         let mut failures = Failures::default();
-        for packet in packets {
+        for (index, packet) in packets.iter().enumerate() {
+            trail.packet = index;
             match parse(packet) {
                 Ok((scheme, packet)) => {
                     match self.open_packet(request, (scheme, &packet), trail, &mut failures).await {
@@ -213,6 +214,7 @@ impl Engine {
                 Some(Ok(optsdata)) => {
                     trail.aliases = vec![alias.to_owned()];
                     trail.kids = vec![candidate.facts.kid.clone()];
+                    trail.recipient = candidate.recipient;
                     return Some(Ok(Opened::new(optsdata)));
                 }
                 Some(Err(FinishError::Malformed(what))) => return Some(Err(Failure::Malformed(what))),

@@ -42,6 +42,14 @@ impl Holdfast for Native {
             optsdata: unwrapped.released.optsdata().raw().expose().to_vec(),
             alias: unwrapped.alias,
             request_id: id.to_string(),
+            kid: unwrapped.kid,
+            packet: u32::try_from(unwrapped.packet).unwrap_or(u32::MAX),
+            recipient: u32::try_from(unwrapped.recipient).unwrap_or(u32::MAX),
+            labels: unwrapped
+                .labels
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         }))
     }
 
