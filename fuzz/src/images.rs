@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_image::{Digest, Documents, Error, inspect_documents};
+use holdfast_image::{Digest, DocumentKind, Documents, Error, inspect_documents};
 
 use crate::one_printable_line;
 
@@ -67,7 +67,7 @@ fn filled(part: &[u8], behind: &[(Digest, usize)]) -> Vec<u8> {
 struct Parts(BTreeMap<Digest, Vec<u8>>);
 
 impl Documents for Parts {
-    fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+    fn document(&self, _: DocumentKind, digest: &Digest) -> Result<Vec<u8>, Error> {
         // A layout answers what it has under a name, and need not have what the name says.
         Ok(self.0.get(digest).cloned().unwrap_or_default())
     }

@@ -67,13 +67,18 @@ impl PublicOptions {
 /// The annotations of a layer encrypted here, as ocicrypt writes them: several packets of a scheme are
 /// joined by commas.
 pub(crate) fn write(packets: &[Packet], public: &PublicOptions) -> Map<String, Value> {
+    let mut all = keys(packets);
+    all.insert(PUBOPTS.to_owned(), public.to_annotation().into());
+    all
+}
+
+/// Those of them that hold the packets.
+pub(crate) fn keys(packets: &[Packet]) -> Map<String, Value> {
     let mut by_scheme: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for packet in packets {
         by_scheme.entry(&packet.scheme).or_default().push(STANDARD.encode(&packet.data));
     }
-    let keys =
-        by_scheme.into_iter().map(|(scheme, texts)| (format!("{KEYS}{scheme}"), texts.join(",").into()));
-    keys.chain([(PUBOPTS.to_owned(), public.to_annotation().into())]).collect()
+    by_scheme.into_iter().map(|(scheme, texts)| (format!("{KEYS}{scheme}"), texts.join(",").into())).collect()
 }
 
 /// The cipher a layer names, whether or not this version knows it.
@@ -114,6 +119,11 @@ pub(crate) fn packets(annotations: &Map<String, Value>) -> Result<Vec<Packet>, E
 /// Whether an annotation is one of these.
 pub(crate) fn is_encryption(name: &str) -> bool {
     name.starts_with(PREFIX)
+}
+
+/// Whether an annotation holds packets.
+pub(crate) fn is_key(name: &str) -> bool {
+    name.starts_with(KEYS)
 }
 
 /// The members `cipher` and `hmac`, empty where absent.

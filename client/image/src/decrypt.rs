@@ -12,7 +12,7 @@ use self::layer::Job;
 use crate::descriptor::{Descriptor, drop_annotations};
 use crate::layout::Layout;
 use crate::staging::Staging;
-use crate::tree::{self, Image, Node};
+use crate::tree::{self, Configs, Image, Node};
 use crate::work::{self, Scene, Work};
 use crate::written::{self, NewLayer};
 use crate::{
@@ -40,7 +40,7 @@ pub fn decrypt(
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
     let layout = Layout::open(&source.directory)?;
-    let mut root = tree::read(&layout, layout.image(source.tag.as_deref())?)?;
+    let mut root = tree::read(&layout, layout.image(source.tag.as_deref())?, Configs::Read)?;
     if let Some(wanted) = platform {
         root = root.select(wanted)?;
     }

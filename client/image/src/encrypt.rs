@@ -12,9 +12,10 @@ use holdfast_wire::OptsData;
 use self::layer::Job;
 use crate::layout::{Layout, same_image};
 use crate::staging::Staging;
+use crate::tree::{self, Configs};
 use crate::work::Scene;
 use crate::written;
-use crate::{Error, Packet, Platform, Progress, Reference, Written, parallel, tree};
+use crate::{Error, Packet, Platform, Progress, Reference, Written, parallel};
 
 /// Whoever wraps layer keys: public keys at hand, or a daemon with an HSM behind it.
 pub trait Wrapper: Sync {
@@ -49,7 +50,7 @@ pub fn encrypt(
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
     let layout = Layout::open(&source.directory)?;
-    let root = tree::read(&layout, layout.image(source.tag.as_deref())?)?;
+    let root = tree::read(&layout, layout.image(source.tag.as_deref())?, Configs::Read)?;
     let images = root.images();
     let plan = plan::of(&images, selection)?;
     if same_image(source, target) {

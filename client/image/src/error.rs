@@ -23,6 +23,9 @@ pub enum Error {
     /// The [`Wrapper`](crate::Wrapper) did not wrap a layer's key; its own words.
     #[error("{0}")]
     NotWrapped(Box<dyn std::error::Error + Send + Sync>),
+    /// Where the documents lie they could not be read; its own words.
+    #[error("{0}")]
+    Elsewhere(Box<dyn std::error::Error + Send + Sync>),
     /// Files could not be read or written.
     #[error("{what}: {}", io_text(.source))]
     Io {

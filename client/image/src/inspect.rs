@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::descriptor::{Descriptor, object};
 use crate::layout::{Layout, image_in};
-use crate::tree::Documents;
-use crate::{Digest, Error, Platform, Recipient, Reference, annotations, packets, tree};
+use crate::tree::{self, Configs, Documents};
+use crate::{Digest, Error, Packet, Platform, Recipient, Reference, Root, annotations, packets};
 
 /// An image.
 #[derive(Debug, Clone)]
@@ -50,10 +50,8 @@ pub struct InspectedLayer {
 /// A wrapped form of a layer's key.
 #[derive(Debug, Clone)]
 pub struct InspectedPacket {
-    /// `jwe`, `pkcs7`, `provider.NAME`, …; not made fit for a terminal.
-    pub scheme: String,
-    /// Its length in bytes.
-    pub size: usize,
+    /// Its scheme, not made fit for a terminal, and its bytes.
+    pub packet: Packet,
     /// Its first recipients; empty where its form is not known.
     pub recipients: Vec<Recipient>,
     /// How many recipients it has; 0 where its form is not known.
@@ -65,7 +63,7 @@ pub struct InspectedPacket {
 /// Reads an image's manifests. Its layers need not be there.
 pub fn inspect(source: &Reference) -> Result<Inspected, Error> {
     let layout = Layout::open(&source.directory)?;
-    inspected(&layout, layout.image(source.tag.as_deref())?)
+    inspected(&layout, layout.image(source.tag.as_deref())?, Configs::Read)
 }
 
 /// The same, of documents that lie anywhere: `index` is an index.json, in which the image has this tag, or
@@ -76,11 +74,17 @@ pub fn inspect_documents(
     documents: &dyn Documents,
 ) -> Result<Inspected, Error> {
     let index = object(index, "index.json")?;
-    inspected(documents, image_in(&index, Path::new("index.json"), tag)?)
+    inspected(documents, image_in(&index, Path::new("index.json"), tag)?, Configs::Read)
 }
 
-fn inspected(documents: &dyn Documents, image: Descriptor) -> Result<Inspected, Error> {
-    let root = tree::read(documents, image)?;
+/// The same, of the image that `root` leads to. Its configs are not read: a manifest that stands in no index
+/// has no platform then.
+pub fn inspect_root(root: &Root, documents: &dyn Documents) -> Result<Inspected, Error> {
+    inspected(documents, root.descriptor()?, Configs::Leave)
+}
+
+fn inspected(documents: &dyn Documents, image: Descriptor, configs: Configs) -> Result<Inspected, Error> {
+    let root = tree::read(documents, image, configs)?;
     let manifests = root.images().into_iter().map(|(node, image)| InspectedManifest {
         digest: node.descriptor.digest.clone(),
         platform: image.platform.clone(),
@@ -111,11 +115,10 @@ fn layer(descriptor: &Descriptor) -> InspectedLayer {
     layer
 }
 
-fn packet(packet: annotations::Packet) -> InspectedPacket {
+fn packet(packet: Packet) -> InspectedPacket {
     let told = packets::told(&packet.scheme, &packet.data).unwrap_or_default();
     InspectedPacket {
-        size: packet.data.len(),
-        scheme: packet.scheme,
+        packet,
         recipients: told.recipients,
         recipients_total: told.recipients_total,
         labels: told.labels,

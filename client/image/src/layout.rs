@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::descriptor::{Descriptor, MAX_DOCUMENT, list, object, too_long};
 use crate::error::shown;
-use crate::tree::Documents;
+use crate::tree::{DocumentKind, Documents};
 use crate::{Digest, Error, printable};
 
 pub use reference::Reference;
@@ -94,7 +94,7 @@ impl Layout {
 }
 
 impl Documents for Layout {
-    fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+    fn document(&self, _: DocumentKind, digest: &Digest) -> Result<Vec<u8>, Error> {
         bounded(self.blob(digest)?, &digest.short())
     }
 }

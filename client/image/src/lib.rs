@@ -28,6 +28,8 @@ mod payload;
 mod platform;
 mod progress;
 mod release;
+mod rewrap;
+mod root;
 mod staging;
 mod tree;
 mod work;
@@ -39,7 +41,7 @@ pub use digest::Digest;
 pub use encrypt::{Selection, Wrapper, encrypt};
 pub use error::{Error, printable};
 pub use inspect::{
-    Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect, inspect_documents,
+    Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect, inspect_documents, inspect_root,
 };
 pub use layer::EncryptedLayer;
 pub use layout::Reference;
@@ -47,5 +49,10 @@ pub use packets::Recipient;
 pub use payload::Payload;
 pub use platform::Platform;
 pub use progress::{Event, LayerName, Progress};
-pub use tree::Documents;
+pub use rewrap::{
+    Change, Opened, Reason, Refusal, Rewrapped, RewrappedLayer, RewrappedManifest, Rewrapper, Wish, rewrap,
+    rewrap_layout,
+};
+pub use root::{NewDocument, Root};
+pub use tree::{DocumentKind, Documents};
 pub use written::{Written, WrittenLayer, WrittenManifest};

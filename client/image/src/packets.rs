@@ -8,6 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_envelope::Hint;
 use serde_json::{Map, Value};
 
+use crate::Packet;
+
 /// Most recipients listed of one packet.
 const MAX_LISTED: usize = 64;
 /// Most bytes shown of a serial number, which has 20 at most (RFC 5280 section 4.1.2.2).
@@ -40,6 +42,20 @@ pub(crate) fn told(scheme: &str, data: &[u8]) -> Option<Told> {
     let packet = holdfast_envelope::Packet::parse(scheme, data).ok()?;
     let recipients: Vec<_> = packet.recipients().iter().map(recipient).collect();
     Some(Told { recipients_total: recipients.len(), recipients, labels: BTreeMap::new() })
+}
+
+impl Packet {
+    /// The key id of each recipient, by which keys know themselves: a JWE's `kid`, if it has one. In other
+    /// schemes a certificate is named, and recipients of one whose form is not known count as one.
+    pub fn key_ids(&self) -> Vec<Option<String>> {
+        if let Some(jwe) = jwe(&self.data)
+            && jwe.recipients.len() == jwe.recipients_total
+            && !jwe.recipients.is_empty()
+        {
+            return jwe.recipients.into_iter().map(|recipient| recipient.kid).collect();
+        }
+        vec![None; told(&self.scheme, &self.data).map_or(1, |told| told.recipients_total).max(1)]
+    }
 }
 
 fn recipient(of: &holdfast_envelope::Recipient) -> Recipient {

@@ -18,9 +18,26 @@ const LISTED: usize = 8;
 
 /// Where the documents of an image lie.
 pub trait Documents {
-    /// What this digest names: a manifest, index or config. Its size and digest are checked by whoever
-    /// asked; the first 4 MiB and one byte more are enough.
-    fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error>;
+    /// What this digest names. Its size and digest are checked by whoever asked; the first 4 MiB and one byte
+    /// more are enough.
+    fn document(&self, kind: DocumentKind, digest: &Digest) -> Result<Vec<u8>, Error>;
+}
+
+/// What a document is: registries keep the two in different places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentKind {
+    /// A manifest or an index.
+    Manifest,
+    /// What a manifest names as its config.
+    Config,
+}
+
+/// Whether the configs of an image are read as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Configs {
+    Read,
+    /// They count as empty: nobody asks what they say, and they stay where they are.
+    Leave,
 }
 
 /// A document and what it leads to.
@@ -47,9 +64,8 @@ pub(crate) struct Image {
 }
 
 /// Reads all documents of the image that `root` leads to.
-pub(crate) fn read(from: &dyn Documents, root: Descriptor) -> Result<Node, Error> {
-    let mut documents = 0;
-    read_node(from, root, 0, &mut documents)
+pub(crate) fn read(from: &dyn Documents, root: Descriptor, configs: Configs) -> Result<Node, Error> {
+    Reader { from, configs, documents: 0 }.node(root, 0)
 }
 
 impl Node {
@@ -110,56 +126,78 @@ fn choices<'a>(images: impl Iterator<Item = &'a Image>) -> String {
     }
 }
 
-/// No index can lead back to itself, as each is named by its own digest; `depth` and `documents` bound
-/// what those can lead to that do not.
-fn read_node(
-    from: &dyn Documents,
-    descriptor: Descriptor,
-    depth: usize,
-    documents: &mut usize,
-) -> Result<Node, Error> {
-    if depth > MAX_DEPTH {
-        return Err(Error::image(format!(
-            "indexes lie more than {MAX_DEPTH} deep in each other; copy one of the inner images"
-        )));
-    }
-    *documents += 1;
-    if *documents > MAX_DOCUMENTS {
-        return Err(Error::image(format!(
-            "the image has more than {MAX_DOCUMENTS} manifests; copy one of its platforms"
-        )));
-    }
-    let bytes = document(from, &descriptor)?;
-    let content = match descriptor.kind() {
-        Kind::Index => {
-            let json = object(&bytes, "the index")?;
-            let children = list(&json, "manifests", "the index", MAX_DOCUMENTS)?
-                .iter()
-                .map(|child| {
-                    let child = Descriptor::read(child, "a manifest in the index")?;
-                    read_node(from, child, depth + 1, documents)
-                })
-                .collect::<Result<_, _>>()?;
-            Content::Index { json, children }
-        }
-        Kind::Manifest => Content::Image(Box::new(read_image(from, &descriptor, &bytes)?)),
-        Kind::Other => {
+struct Reader<'a> {
+    from: &'a dyn Documents,
+    configs: Configs,
+    documents: usize,
+}
+
+impl Reader<'_> {
+    /// No index can lead back to itself, as each is named by its own digest; `depth` and `documents` bound
+    /// what those can lead to that do not.
+    fn node(&mut self, descriptor: Descriptor, depth: usize) -> Result<Node, Error> {
+        if depth > MAX_DEPTH {
             return Err(Error::image(format!(
-                "{} is neither a manifest nor an index but {}; this version cannot read it",
-                descriptor.digest.short(),
-                shown(&descriptor.media_type)
+                "indexes lie more than {MAX_DEPTH} deep in each other; copy one of the inner images"
             )));
         }
-    };
-    Ok(Node { descriptor, bytes, content })
+        self.documents += 1;
+        if self.documents > MAX_DOCUMENTS {
+            return Err(Error::image(format!(
+                "the image has more than {MAX_DOCUMENTS} manifests; copy one of its platforms"
+            )));
+        }
+        let bytes = document(self.from, DocumentKind::Manifest, &descriptor)?;
+        let content = match descriptor.kind() {
+            Kind::Index => {
+                let json = object(&bytes, "the index")?;
+                let children = list(&json, "manifests", "the index", MAX_DOCUMENTS)?
+                    .iter()
+                    .map(|child| {
+                        let child = Descriptor::read(child, "a manifest in the index")?;
+                        self.node(child, depth + 1)
+                    })
+                    .collect::<Result<_, _>>()?;
+                Content::Index { json, children }
+            }
+            Kind::Manifest => Content::Image(Box::new(self.image(&descriptor, &bytes)?)),
+            Kind::Other => {
+                return Err(Error::image(format!(
+                    "{} is neither a manifest nor an index but {}; this version cannot read it",
+                    descriptor.digest.short(),
+                    shown(&descriptor.media_type)
+                )));
+            }
+        };
+        Ok(Node { descriptor, bytes, content })
+    }
+
+    fn image(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, Error> {
+        let manifest = Manifest::read(bytes)?;
+        let config_bytes = match self.configs {
+            Configs::Read => document(self.from, DocumentKind::Config, &manifest.config)?,
+            Configs::Leave => Vec::new(),
+        };
+        let config = if self.configs == Configs::Read && media::is_image_config(&manifest.config.media_type) {
+            Config::read(&config_bytes)?
+        } else {
+            Config::default()
+        };
+        Ok(Image {
+            platform: descriptor.platform().or_else(|| config.platform.clone()),
+            manifest,
+            config,
+            config_bytes,
+        })
+    }
 }
 
 /// Reads a manifest, index or config, and checks its size and digest.
-fn document(from: &dyn Documents, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+fn document(from: &dyn Documents, kind: DocumentKind, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
     if descriptor.size > MAX_DOCUMENT {
         return Err(too_long(&descriptor.digest.short()));
     }
-    let bytes = from.document(&descriptor.digest)?;
+    let bytes = from.document(kind, &descriptor.digest)?;
     let named = |error| match error {
         Error::Damaged(text) => Error::Damaged(format!("{}: {text}", descriptor.digest.short())),
         other => other,
@@ -167,20 +205,4 @@ fn document(from: &dyn Documents, descriptor: &Descriptor) -> Result<Vec<u8>, Er
     check_size(bytes.len() as u64, descriptor.size).map_err(named)?;
     check_digest(&Digest::of(&bytes), &descriptor.digest).map_err(named)?;
     Ok(bytes)
-}
-
-fn read_image(from: &dyn Documents, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, Error> {
-    let manifest = Manifest::read(bytes)?;
-    let config_bytes = document(from, &manifest.config)?;
-    let config = if media::is_image_config(&manifest.config.media_type) {
-        Config::read(&config_bytes)?
-    } else {
-        Config::default()
-    };
-    Ok(Image {
-        platform: descriptor.platform().or_else(|| config.platform.clone()),
-        manifest,
-        config,
-        config_bytes,
-    })
 }

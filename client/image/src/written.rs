@@ -117,7 +117,7 @@ impl<I: Iterator<Item = Vec<NewLayer>>> Documents<'_, I> {
 }
 
 /// The document with another list in it. One in which nothing changed keeps its bytes and so its digest.
-fn rewritten(
+pub(crate) fn rewritten(
     json: &Map<String, Value>,
     name: &str,
     list: Vec<Value>,

@@ -78,7 +78,7 @@ fn what_skopeo_encrypts_comes_back_with_the_same_digests() {
     for layer in &read.manifests[0].layers {
         assert!(layer.encrypted);
         assert_eq!(layer.cipher.as_deref(), Some("AES_256_CTR_HMAC_SHA256"));
-        assert_eq!(layer.packets[0].scheme, "jwe");
+        assert_eq!(layer.packets[0].packet.scheme, "jwe");
         assert_eq!(layer.packets[0].recipients[0].algorithm.as_deref(), Some("RSA-OAEP"));
     }
 

@@ -43,7 +43,7 @@ fn look(layer: &InspectedLayer, node: &Node, decoders: &Decoders) -> Option<(Str
     if let Some(trouble) = &layer.trouble {
         return fault(format!("a layer's keys cannot be read: {trouble}"), "encrypt it anew");
     }
-    let schemes: Vec<&str> = layer.packets.iter().map(|packet| packet.scheme.as_str()).collect();
+    let schemes: Vec<&str> = layer.packets.iter().map(|packet| packet.packet.scheme.as_str()).collect();
     let kind = match decoders.of.get(&layer.media_type) {
         // Another runtime's business.
         None if node.program.is_none() && node.config.files.is_empty() => Kind::Ours,

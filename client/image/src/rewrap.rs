@@ -1,0 +1,253 @@
+//! Changing who can open an image, by its annotations alone: layers and configs stay where they are, and so
+//! do their keys.
+//!
+//! So a recipient who is taken out of the annotations can open the image no longer, *unless* he has kept its
+//! layers' keys or the old annotations: to take that away too, an image has to be encrypted anew.
+
+mod layer;
+mod recipients;
+
+use std::collections::HashMap;
+
+use holdfast_wire::{Labels, OptsData};
+use serde_json::{Map, Value};
+
+use crate::descriptor::Descriptor;
+use crate::layout::Layout;
+use crate::root::{NewDocument, Root};
+use crate::staging::Staging;
+use crate::tree::{self, Configs, Content, Documents, Image, Node};
+use crate::written::rewritten;
+use crate::{Digest, Error, Packet, Platform, Reference};
+
+/// Opens layers' keys and wraps them anew.
+pub trait Rewrapper {
+    /// Opens any one of a layer's packets.
+    fn open(&self, packets: &[Packet]) -> Result<Opened, Refusal>;
+
+    /// Wraps a layer's options to the recipients with these key ids, a selection of [`Wish::to`].
+    fn wrap(&self, optsdata: &OptsData, labels: &Labels, kids: &[String]) -> Result<Vec<Packet>, Reason>;
+}
+
+/// What came out of a packet.
+#[derive(Debug)]
+pub struct Opened {
+    /// The layer's options, with its key.
+    pub optsdata: OptsData,
+    /// What it was encrypted for, under that packet's own seal.
+    pub labels: Labels,
+    /// The id of the key that opened it.
+    pub kid: String,
+    /// Which of the packets it was.
+    pub packet: usize,
+    /// As which of that packet's recipients.
+    pub recipient: usize,
+}
+
+/// One line that stands alone.
+pub type Reason = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why no packet was opened.
+#[derive(Debug)]
+pub enum Refusal {
+    /// None of the keys at hand opens any of them.
+    NotMine(Reason),
+    /// Whether one does cannot be said now.
+    Failed(Reason),
+}
+
+/// What the recipients of an image shall be.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// What becomes of those who are there.
+    pub change: Change,
+    /// Who shall open it, by key id: all can be wrapped to.
+    pub to: Vec<String>,
+    /// What it is encrypted for from now on. None: what it was encrypted for.
+    pub labels: Option<Labels>,
+}
+
+/// What becomes of the recipients that an image has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// All go.
+    Replace,
+    /// All stay but those with these key ids.
+    Keep {
+        /// Who goes.
+        without: Vec<String>,
+    },
+}
+
+/// An image as it shall be. Nothing has been written yet.
+#[derive(Debug)]
+pub struct Rewrapped {
+    /// Where it begins now.
+    pub root: Root,
+    /// What has to be written, leaves first and the root last; empty if the image is as it shall be.
+    pub documents: Vec<NewDocument>,
+    /// Every manifest, in the order of the indexes.
+    pub manifests: Vec<RewrappedManifest>,
+}
+
+/// A manifest of an image.
+#[derive(Debug)]
+pub struct RewrappedManifest {
+    /// From the index.
+    pub platform: Option<Platform>,
+    /// As it was.
+    pub source: Digest,
+    /// As it shall be.
+    pub digest: Digest,
+    /// Its encrypted layers, in order.
+    pub layers: Vec<RewrappedLayer>,
+}
+
+/// An encrypted layer.
+#[derive(Debug, Clone)]
+pub struct RewrappedLayer {
+    /// The blob, which stays.
+    pub digest: Digest,
+    /// The key ids of those who are new.
+    pub added: Vec<String>,
+    /// How many recipients went.
+    pub removed: usize,
+    /// How many there are now that name no key id, so that nobody can say who they are.
+    pub unnamed: usize,
+}
+
+impl RewrappedLayer {
+    /// Whether its annotations are others now.
+    pub fn is_changed(&self) -> bool {
+        !self.added.is_empty() || self.removed > 0
+    }
+}
+
+impl Rewrapped {
+    /// The layers whose annotations are others now, repetitions counted.
+    pub fn changed_layers(&self) -> usize {
+        self.layers().filter(|layer| layer.is_changed()).count()
+    }
+
+    /// Every encrypted layer of every manifest.
+    pub fn layers(&self) -> impl Iterator<Item = &RewrappedLayer> {
+        self.manifests.iter().flat_map(|manifest| &manifest.layers)
+    }
+}
+
+/// Makes the documents of the image that `root` leads to anew. A layer whose recipients are as wished is
+/// not opened.
+pub fn rewrap(
+    from: &dyn Documents,
+    root: &Root,
+    wish: &Wish,
+    rewrapper: &dyn Rewrapper,
+) -> Result<Rewrapped, Error> {
+    let (rewrapped, _) =
+        rewrap_node(&tree::read(from, root.descriptor()?, Configs::Leave)?, wish, rewrapper)?;
+    Ok(rewrapped)
+}
+
+/// Does so in a layout, and writes what is new: the tag leads to the old image or to the new one.
+pub fn rewrap_layout(image: &Reference, wish: &Wish, rewrapper: &dyn Rewrapper) -> Result<Rewrapped, Error> {
+    let layout = Layout::open(&image.directory)?;
+    let root = tree::read(&layout, layout.image(image.tag.as_deref())?, Configs::Leave)?;
+    let (rewrapped, entry) = rewrap_node(&root, wish, rewrapper)?;
+    if !rewrapped.documents.is_empty() {
+        let staging = Staging::new(image)?;
+        for document in &rewrapped.documents {
+            staging.document(&document.bytes)?;
+        }
+        staging.commit(entry)?;
+    }
+    Ok(rewrapped)
+}
+
+fn rewrap_node(
+    root: &Node,
+    wish: &Wish,
+    rewrapper: &dyn Rewrapper,
+) -> Result<(Rewrapped, Map<String, Value>), Error> {
+    let mut writer =
+        Writer { wish, rewrapper, done: HashMap::new(), documents: Vec::new(), manifests: Vec::new() };
+    let (made, entry) = writer.node(root)?;
+    let Writer { documents, manifests, .. } = writer;
+    Ok((Rewrapped { root: made, documents, manifests }, entry))
+}
+
+struct Writer<'a> {
+    wish: &'a Wish,
+    rewrapper: &'a dyn Rewrapper,
+    /// What became of a layer's annotations: platforms share layers, and each is opened once.
+    done: HashMap<(Digest, String), layer::Rewrapped>,
+    documents: Vec<NewDocument>,
+    manifests: Vec<RewrappedManifest>,
+}
+
+impl Writer<'_> {
+    /// Gives what leads to the document now.
+    fn node(&mut self, node: &Node) -> Result<(Root, Map<String, Value>), Error> {
+        let bytes = match &node.content {
+            Content::Index { json, children } => {
+                let children = children
+                    .iter()
+                    .map(|child| self.node(child).map(|(_, entry)| Value::Object(entry)))
+                    .collect::<Result<Vec<_>, _>>()?;
+                rewritten(json, "manifests", children, &node.bytes)?
+            }
+            Content::Image(image) => self.image(node, image)?,
+        };
+        let root = Root {
+            media_type: node.descriptor.media_type.clone(),
+            digest: Digest::of(&bytes),
+            size: bytes.len() as u64,
+        };
+        let entry = node.descriptor.moved_to(&root.digest, root.size);
+        let new = root.digest != node.descriptor.digest;
+        if new && self.documents.iter().all(|known| known.digest != root.digest) {
+            let (media_type, digest) = (root.media_type.clone(), root.digest.clone());
+            self.documents.push(NewDocument { media_type, digest, bytes });
+        }
+        Ok((root, entry))
+    }
+
+    fn image(&mut self, node: &Node, image: &Image) -> Result<Vec<u8>, Error> {
+        let layers = &image.manifest.layers;
+        let mut told = Vec::new();
+        let mut entries = Vec::new();
+        for (at, descriptor) in layers.iter().enumerate() {
+            if !descriptor.is_encrypted() {
+                entries.push(Value::Object(descriptor.json().clone()));
+                continue;
+            }
+            let made = self.layer(descriptor).map_err(|source| Error::Layer {
+                platform: image.platform.as_ref().map(Platform::to_string),
+                position: at + 1,
+                of: layers.len(),
+                digest: descriptor.digest.clone(),
+                source: Box::new(source),
+            })?;
+            entries.push(Value::Object(made.entry(descriptor)));
+            told.push(made.told);
+        }
+        let bytes = rewritten(&image.manifest.json, "layers", entries, &node.bytes)?;
+        self.manifests.push(RewrappedManifest {
+            platform: image.platform.clone(),
+            source: node.descriptor.digest.clone(),
+            digest: Digest::of(&bytes),
+            layers: told,
+        });
+        Ok(bytes)
+    }
+
+    fn layer(&mut self, descriptor: &Descriptor) -> Result<layer::Rewrapped, Error> {
+        let annotations = descriptor.annotations();
+        let key = (descriptor.digest.clone(), Value::Object(annotations.clone()).to_string());
+        if let Some(done) = self.done.get(&key) {
+            return Ok(done.clone());
+        }
+        let made = layer::rewrap(descriptor, &annotations, self.wish, self.rewrapper)?;
+        self.done.insert(key, made.clone());
+        Ok(made)
+    }
+}
