@@ -8,9 +8,9 @@ use super::{cargo, none, root, text_of};
 
 /// A crate, and which of ours it may import. What stands further down may import from further up:
 /// `wire ← envelope`, `wire ← custody ← backends`, all of these `← server`, `{wire, envelope} ← image ←
-/// client`. So a parser cannot reach a token, a backend cannot reach the policy, and the client cannot
+/// registry ← client`. So a parser cannot reach a token, a backend cannot reach the policy, and the client cannot
 /// reach either.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("holdfast-wire", &[]),
     ("holdfast-envelope", &["holdfast-wire"]),
     ("holdfast-custody", &["holdfast-wire"]),
@@ -29,7 +29,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("holdfast-image", &["holdfast-wire", "holdfast-envelope"]),
-    ("holdfast", &["holdfast-wire", "holdfast-envelope", "holdfast-image"]),
+    ("holdfast-registry", &["holdfast-image"]),
+    ("holdfast", &["holdfast-wire", "holdfast-envelope", "holdfast-image", "holdfast-registry"]),
     ("hsm-sim", &[]),
     ("hsm-sim-faulty-module", &[]),
     ("holdfast-e2e", &["holdfast-wire", "holdfast-envelope", "hsm-sim"]),
