@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_image::{Platform, Reference};
 
 pub(crate) use self::node::{Doctor, Node, SetupContainerd};
-use crate::recipients::Recipient;
+use crate::place::Place;
+use crate::recipients::{Recipient, Removed};
 
 /// What every verb takes stands behind a verb's own options in its help.
 const BEHIND: usize = 900;
@@ -107,9 +108,78 @@ pub(crate) enum ImageVerb {
     Encrypt(ImageEncrypt),
     /// Show the layers of an image and who can open them; needs no daemon.
     Inspect {
-        /// The image: oci:DIR or oci:DIR:TAG.
-        source: Reference,
+        /// The image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+        source: Place,
+        #[command(flatten)]
+        registry: RegistryOptions,
     },
+    /// Change who can open an image, in its annotations alone: no layer is moved or decrypted.
+    ///
+    /// Whoever is removed can open the image no longer, unless he has kept its layers' keys or the old
+    /// manifest; where he must not be able to in any case, encrypt the image anew instead.
+    Rewrap(ImageRewrap),
+    /// List the images of registries or repositories, and the keys that open them.
+    ///
+    /// Reads every page of every list and every manifest that a tag leads to, or fails. Exit code 0 also says
+    /// that the list is complete.
+    Inventory(ImageInventory),
+}
+
+/// How registries are reached.
+#[derive(Args)]
+#[command(next_help_heading = "Registries")]
+pub(crate) struct RegistryOptions {
+    /// Credentials in Docker's form; without it, those of skopeo login, podman login or docker login.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Certificates (PEM) of authorities to trust besides the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Speak plain HTTP to other machines too; this machine's registries may speak it anyway.
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ImageRewrap {
+    /// The image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+    pub(crate) image: Place,
+    /// Who shall open it, and nobody else: jwe:FILE or holdfast:ALIAS. May be repeated.
+    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["add", "remove"])]
+    pub(crate) to: Vec<Recipient>,
+    /// Who shall open it besides those who can. May be repeated.
+    #[arg(long, value_name = "RECIPIENT", required_unless_present_any = ["to", "remove"])]
+    pub(crate) add: Vec<Recipient>,
+    /// Who shall open it no longer: jwe:FILE, holdfast:ALIAS (every key under it but the one that is added), or
+    /// kid:ID. May be repeated.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(crate) remove: Vec<Removed>,
+    /// What it is encrypted for from now on; without it, what it was encrypted for. May be repeated.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Every tag of the repository, instead of one.
+    #[arg(long)]
+    pub(crate) all_tags: bool,
+    /// Do all of it but the writing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct ImageInventory {
+    /// HOST, for every repository that it lists, or HOST/REPOSITORY. May be repeated.
+    #[arg(required = true, value_name = "HOST[/REPOSITORY]")]
+    pub(crate) places: Vec<String>,
+    /// Only images that this key opens: an alias of the daemon's, or kid:ID.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Have the daemon try packets that name no key id: an unwrap for each, with a record in its audit log.
+    #[arg(long)]
+    pub(crate) ask: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
 }
 
 #[derive(Args)]

@@ -44,11 +44,13 @@ pub(crate) struct Daemon {
 pub(crate) struct Unanswered {
     pub(crate) failure: Failure,
     pub(crate) may_pass: bool,
+    /// Whether the daemon says that no key of this caller's opens what it was given.
+    pub(crate) not_mine: bool,
 }
 
 impl From<Failure> for Unanswered {
     fn from(failure: Failure) -> Unanswered {
-        Unanswered { failure, may_pass: false }
+        Unanswered { failure, may_pass: false, not_mine: false }
     }
 }
 
@@ -94,6 +96,15 @@ impl Daemon {
         interrupt: &Interrupt,
     ) -> Result<OpenPacketResponse, Failure> {
         Ok(self.open_packet_unless(request, interrupt.clone().wait())?)
+    }
+
+    /// One that may be somebody else's, so that a refusal is an answer too.
+    pub(crate) fn try_packet(
+        &self,
+        request: OpenPacketRequest,
+        interrupt: &Interrupt,
+    ) -> Result<OpenPacketResponse, Unanswered> {
+        self.open_packet_unless(request, interrupt.clone().wait())
     }
 
     /// Whatever ends `interrupted` ends the wait.
@@ -190,6 +201,7 @@ impl Daemon {
             Some(Ok(Err(status))) => Err(Unanswered {
                 failure: refused(&self.socket, &status),
                 may_pass: status.source().is_some() || status.code() == Code::Unavailable,
+                not_mine: matches!(status.code(), Code::InvalidArgument | Code::PermissionDenied),
             }),
         }
     }
@@ -249,7 +261,7 @@ fn not_connected(socket: &Path, error: &tonic::transport::Error) -> Unanswered {
         _ => format!("what listens at {at} does not answer as holdfastd does; name its socket with --socket"),
     });
     let may_pass = matches!(kind, Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused));
-    Unanswered { failure, may_pass }
+    Unanswered { failure, may_pass, not_mine: false }
 }
 
 fn too_slow(socket: &Path, timeout: Duration) -> Failure {

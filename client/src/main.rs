@@ -13,8 +13,10 @@ mod file;
 mod interrupt;
 mod output;
 mod owned;
+mod place;
 mod progress;
 mod recipients;
+mod rewrapper;
 mod root;
 mod verbs;
 

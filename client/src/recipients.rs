@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use holdfast_envelope::jwe::{self, Jwe, To};
+use holdfast_envelope::jwk;
 use holdfast_image::{Digest, Packet, Wrapper, cipher};
+use holdfast_wire::grpc::v1::Key;
 use holdfast_wire::keyprovider::{is_alias, wrap_request, wrapped_packet};
 use holdfast_wire::{Algorithm, Labels, OptsData, PublicKey};
 use zeroize::Zeroizing;
@@ -59,7 +61,53 @@ impl FromStr for Recipient {
     }
 }
 
+/// Somebody who shall open an image no longer, as he is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// `kid:ID`
+    Kid(String),
+    /// Whoever can be encrypted to.
+    Recipient(Recipient),
+}
+
+impl FromStr for Removed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Removed, String> {
+        match text.strip_prefix("kid:") {
+            Some("") => Err("the key id behind kid: is empty".to_owned()),
+            Some(kid) => Ok(Removed::Kid(kid.to_owned())),
+            None => text.parse().map(Removed::Recipient),
+        }
+    }
+}
+
+impl Removed {
+    /// The ids of the keys that this means: all under an alias, as rotation leaves several there.
+    pub(crate) fn kids(&self, listed: &[Key]) -> Result<Vec<String>, Failure> {
+        match self {
+            Removed::Kid(kid) => Ok(vec![kid.clone()]),
+            Removed::Recipient(Recipient::Jwe(file)) => Ok(vec![jwk::thumbprint(&public_key::read(file)?.0)]),
+            Removed::Recipient(Recipient::Daemon { aliases, .. }) => {
+                let mut kids = Vec::new();
+                for alias in aliases.split('+') {
+                    let known = kids.len();
+                    let under = listed.iter().filter(|key| key.alias == alias && !key.kid.is_empty());
+                    kids.extend(under.map(|key| key.kid.clone()));
+                    if kids.len() == known {
+                        return Err(Failure::line(format!(
+                            "no key {alias} that you may use; holdfast key list shows those you may, and kid:ID names any"
+                        )));
+                    }
+                }
+                Ok(kids)
+            }
+        }
+    }
+}
+
 /// All recipients of an image, ready to wrap to.
+#[derive(Clone)]
 pub(crate) struct Recipients {
     keys: Vec<(PublicKey, Algorithm)>,
     /// The daemon's aliases, by the name of the provider that it is.
@@ -108,6 +156,25 @@ impl Recipients {
         &self.told
     }
 
+    /// Their key ids: what tells whether an image is encrypted to them already. `listed` are the daemon's keys.
+    pub(crate) fn kids(&self, listed: &[Key]) -> Result<Vec<String>, Failure> {
+        let keys = self.keys.iter().map(|(key, _)| Ok(jwk::thumbprint(key)));
+        let aliases =
+            self.aliases.values().flatten().map(|alias| Ok(for_new_images(listed, alias)?.kid.clone()));
+        keys.chain(aliases).collect()
+    }
+
+    /// Those of them with these key ids, and other labels.
+    pub(crate) fn only(&self, kids: &[String], listed: &[Key], labels: &Labels) -> Recipients {
+        let mut some = Recipients { labels: labels.clone(), told: Vec::new(), ..self.clone() };
+        some.keys.retain(|(key, _)| kids.contains(&jwk::thumbprint(key)));
+        for aliases in some.aliases.values_mut() {
+            aliases.retain(|alias| for_new_images(listed, alias).is_ok_and(|key| kids.contains(&key.kid)));
+        }
+        some.aliases.retain(|_, aliases| !aliases.is_empty());
+        some
+    }
+
     /// A key that cannot be sealed to is told now, and not by the first layer.
     fn check(&self) -> Result<(), Failure> {
         if self.need_daemon() && self.labels.iter().any(|(_, value)| value.contains(';')) {
@@ -130,18 +197,27 @@ impl Recipients {
     }
 }
 
+/// The key under an alias that new images are encrypted to.
+fn for_new_images<'a>(listed: &'a [Key], alias: &str) -> Result<&'a Key, Failure> {
+    let key = listed.iter().find(|key| key.alias == alias && key.wraps && !key.kid.is_empty());
+    key.ok_or_else(|| {
+        Failure::line(format!(
+            "no key {alias} that new images can be encrypted to; holdfast key list shows those you may use"
+        ))
+    })
+}
+
 /// Recipients, and the daemon if one of them is its key.
 pub(crate) struct Wraps<'a> {
     pub(crate) recipients: &'a Recipients,
-    pub(crate) daemon: Option<Daemon>,
+    pub(crate) daemon: Option<&'a Daemon>,
     pub(crate) interrupt: Interrupt,
 }
 
 impl Wraps<'_> {
     /// The daemon wraps to the keys under all these aliases, in one packet.
     fn ask(&self, provider: &str, aliases: &[String], optsdata: &OptsData) -> Result<Packet, Failure> {
-        let daemon =
-            self.daemon.as_ref().ok_or_else(|| Failure::line("no holdfastd is connected; run again"))?;
+        let daemon = self.daemon.ok_or_else(|| Failure::line("no holdfastd is connected; run again"))?;
         let mut parameter = aliases.join("+");
         for (name, value) in self.recipients.labels.iter() {
             parameter.push_str(&format!(";{name}={value}"));

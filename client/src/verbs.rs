@@ -6,6 +6,8 @@ mod doctor;
 mod image_decrypt;
 mod image_encrypt;
 mod image_inspect;
+mod image_inventory;
+mod image_rewrap;
 mod key_export;
 mod key_list;
 mod key_show;
@@ -28,7 +30,11 @@ pub(crate) fn run(cli: Cli, inherited: Inherited, holder: &mut Holder) -> Result
             image_decrypt::run(common, &source, &target, platform.as_ref())
         }
         Verb::Image(ImageVerb::Encrypt(wanted)) => image_encrypt::run(common, &wanted),
-        Verb::Image(ImageVerb::Inspect { source }) => image_inspect::run(common, &source),
+        Verb::Image(ImageVerb::Inspect { source, registry }) => {
+            image_inspect::run(common, &source, &registry)
+        }
+        Verb::Image(ImageVerb::Rewrap(wanted)) => image_rewrap::run(common, &wanted),
+        Verb::Image(ImageVerb::Inventory(wanted)) => image_inventory::run(common, &wanted),
         Verb::Key(KeyVerb::List) => key_list::run(common),
         Verb::Key(KeyVerb::Show { alias }) => key_show::run(common, &alias),
         Verb::Key(KeyVerb::Export { alias, format, output }) => {

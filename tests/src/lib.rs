@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)] // what fails here fails the test
 
+pub mod counted;
 pub mod gpg;
 pub mod house;
 pub mod image;

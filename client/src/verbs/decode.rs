@@ -90,7 +90,7 @@ fn without_payload(
         let answer = match decode::ask(common, &layer.packets, Some(&manifest), deadline) {
             Ok(answer) => answer,
             // No other packet is opened by a daemon that is not there.
-            Err(Unanswered { failure, may_pass: true }) => return Err(failure),
+            Err(Unanswered { failure, may_pass: true, .. }) => return Err(failure),
             Err(Unanswered { failure, .. }) => {
                 first.get_or_insert((manifest, failure));
                 continue;

@@ -13,17 +13,14 @@ use crate::progress::Bars;
 use crate::recipients::{Recipients, Wraps};
 
 pub(crate) fn run(common: &Common, wanted: &ImageEncrypt) -> Result<(), Failure> {
-    let mut labels = Labels::default();
-    for (name, value) in &wanted.labels {
-        labels.insert(name, value).map_err(|error| Failure::line(format!("{error}; see --label")))?;
-    }
+    let labels = labels(&wanted.labels)?;
     // Faults of the keys and of the image are told before anybody is asked.
     let recipients = Recipients::read(&wanted.to, labels)?;
     inspect(&wanted.source)?;
     let runtime = daemon::runtime()?;
     let interrupt = Interrupt::install(runtime.handle())?;
     let daemon = recipients.need_daemon().then(|| Daemon::connect_on(common, runtime.clone())).transpose()?;
-    let wraps = Wraps { recipients: &recipients, daemon, interrupt: interrupt.clone() };
+    let wraps = Wraps { recipients: &recipients, daemon: daemon.as_ref(), interrupt: interrupt.clone() };
     let selection = Selection { platforms: wanted.platforms.clone(), layers: wanted.layers.clone() };
     let bars = Bars::new(interrupt);
     let result = encrypt(&wanted.source, &wanted.target, &selection, &wraps, wanted.jobs, &bars);
@@ -44,6 +41,15 @@ pub(crate) fn run(common: &Common, wanted: &ImageEncrypt) -> Result<(), Failure>
         output::print(&line(&wanted.target, &made, recipients.told()))?;
     }
     Ok(())
+}
+
+/// What was given with `--label`.
+pub(super) fn labels(typed: &[(String, String)]) -> Result<Labels, Failure> {
+    let mut labels = Labels::default();
+    for (name, value) in typed {
+        labels.insert(name, value).map_err(|error| Failure::line(format!("{error}; see --label")))?;
+    }
+    Ok(labels)
 }
 
 fn line(target: &Reference, made: &Written, recipients: &[String]) -> String {

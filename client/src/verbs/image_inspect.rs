@@ -1,15 +1,26 @@
 use holdfast_image::{
-    Inspected, InspectedLayer, InspectedManifest, InspectedPacket, Platform, Recipient, Reference, inspect,
-    printable,
+    Inspected, InspectedLayer, InspectedManifest, InspectedPacket, Platform, Recipient, inspect,
+    inspect_root, printable,
 };
 use serde_json::{Value, json};
 
-use crate::cli::Common;
+use crate::cli::{Common, RegistryOptions};
+use crate::daemon;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::output::{self, Table};
+use crate::place::{self, Place};
 
-pub(crate) fn run(common: &Common, source: &Reference) -> Result<(), Failure> {
-    let image = inspect(source)?;
+pub(crate) fn run(common: &Common, source: &Place, registry: &RegistryOptions) -> Result<(), Failure> {
+    let image = match source {
+        Place::Layout(layout) => inspect(layout)?,
+        Place::Registry(reference) => {
+            let runtime = daemon::runtime()?;
+            let interrupt = Interrupt::install(runtime.handle())?;
+            let repository = place::repository(reference, &registry.read(runtime, interrupt)?)?;
+            inspect_root(&place::root(&repository.manifest(&reference.target)?), &repository)?
+        }
+    };
     if common.json {
         output::print_json(&document(source, &image))?;
     } else {
@@ -18,7 +29,7 @@ pub(crate) fn run(common: &Common, source: &Reference) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(source: &Reference, image: &Inspected) -> String {
+fn text(source: &Place, image: &Inspected) -> String {
     let mut text = format!("{source} {}\n", image.digest);
     for manifest in &image.manifests {
         text.push_str(&format!("\n{} {}\n", platform(manifest), manifest.digest));
@@ -51,7 +62,7 @@ fn keys(layer: &InspectedLayer) -> String {
 
 fn packet_text(packet: &InspectedPacket) -> String {
     if packet.recipients.is_empty() {
-        return packet.scheme.clone();
+        return packet.packet.scheme.clone();
     }
     let mut inner: Vec<String> = packet.recipients.iter().map(recipient_text).collect();
     let more = packet.recipients_total - packet.recipients.len();
@@ -59,7 +70,7 @@ fn packet_text(packet: &InspectedPacket) -> String {
         inner.push(format!("{more} more"));
     }
     inner.extend(packet.labels.iter().map(|(name, value)| format!("{name}={value}")));
-    format!("{} ({})", packet.scheme, inner.join("; "))
+    format!("{} ({})", packet.packet.scheme, inner.join("; "))
 }
 
 fn recipient_text(recipient: &Recipient) -> String {
@@ -75,7 +86,7 @@ fn platform(manifest: &InspectedManifest) -> String {
     platform.map_or_else(|| "no platform".to_owned(), Platform::to_string)
 }
 
-fn document(source: &Reference, image: &Inspected) -> Value {
+fn document(source: &Place, image: &Inspected) -> Value {
     let manifests = image.manifests.iter().map(|manifest| {
         json!({
             "digest": manifest.digest.to_string(),
@@ -94,8 +105,8 @@ fn layer_json(layer: &InspectedLayer) -> Value {
     let packets = layer.packets.iter().map(|packet| {
         let recipients = packet.recipients.iter();
         json!({
-            "scheme": packet.scheme,
-            "size": packet.size,
+            "scheme": packet.packet.scheme,
+            "size": packet.packet.data.len(),
             "recipients": recipients.map(|r| json!({"alg": r.algorithm, "kid": r.kid})).collect::<Vec<_>>(),
             "recipientsTotal": packet.recipients_total,
             "labels": packet.labels,

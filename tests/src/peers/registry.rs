@@ -1,8 +1,8 @@
-//! A registry on loopback, plain HTTP, on a port that the kernel chose.
+//! A registry on loopback, on a port that the kernel chose.
 
 use std::net::TcpStream;
 
-use hsm_sim::Process;
+use hsm_sim::{Authority, Leaf, Process};
 
 use super::Peers;
 use crate::house::{PATIENCE, file};
@@ -14,14 +14,37 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts one whose blobs lie in the scratch directory.
+    /// Starts one whose blobs lie in the scratch directory. It speaks plain HTTP with everybody.
     pub fn start(peers: &Peers) -> Registry {
+        Registry::start_with(peers, "", "")
+    }
+
+    /// One that speaks TLS, with a certificate of this authority, and only with `me`, whose password is
+    /// `hunter2`.
+    pub fn start_private(peers: &Peers, authority: &Authority) -> Registry {
+        let server = authority.issue("registry", &Leaf::server("IP:127.0.0.1")).expect("a certificate");
+        // bcrypt is the one form that it takes.
+        let users = file(
+            peers.scratch(),
+            "htpasswd",
+            "me:$2b$05$p5Zguc4yZOfB9OQGgJC4TejeJbTtfML42sfAa6KjCrZed9h01KvqS\n",
+        );
+        let tls = format!(
+            "  tls:\n    certificate: {}\n    key: {}\n",
+            server.certificate.display(),
+            server.key.display()
+        );
+        let auth = format!("auth:\n  htpasswd:\n    realm: tests\n    path: {}\n", users.display());
+        Registry::start_with(peers, &tls, &auth)
+    }
+
+    fn start_with(peers: &Peers, http: &str, sections: &str) -> Registry {
         let storage = peers.scratch().join("registry");
         let config = file(
             peers.scratch(),
             "registry.yml",
             format!(
-                "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
+                "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{http}{sections}",
                 storage.display()
             ),
         );
@@ -54,5 +77,5 @@ impl Registry {
 }
 
 fn listens_on(log: &str) -> Option<&str> {
-    log.split_once("listening on ")?.1.split_once('"').map(|(address, _)| address)
+    log.split_once("listening on ")?.1.split_once(['"', ',']).map(|(address, _)| address)
 }

@@ -12,6 +12,7 @@ mod openpgp;
 mod others;
 mod podman;
 mod registry;
+mod rewrap;
 mod rust_client;
 mod scene;
 mod skopeo;

@@ -1,0 +1,89 @@
+//! Where an image is: a layout on disk, or a registry.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_image::{Reference, Root, printable};
+use holdfast_registry::{
+    Credentials, Manifest, Options, Reference as RegistryReference, Registry, Repository,
+};
+use tokio::runtime::Runtime;
+
+use crate::cli::RegistryOptions;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+
+/// An image as it is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// `oci:DIR[:TAG]`
+    Layout(Reference),
+    /// `docker://HOST/REPOSITORY[:TAG|@DIGEST]`
+    Registry(RegistryReference),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Place, String> {
+        if text.starts_with("docker://") {
+            text.parse().map(Place::Registry).map_err(|error: holdfast_registry::Error| error.to_string())
+        } else {
+            text.parse().map(Place::Layout).map_err(|error: holdfast_image::Error| error.to_string())
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Layout(reference) => reference.fmt(f),
+            Place::Registry(reference) => reference.fmt(f),
+        }
+    }
+}
+
+impl RegistryOptions {
+    /// How this command reaches registries; an interrupt ends its pauses.
+    pub(crate) fn read(&self, runtime: Arc<Runtime>, interrupt: Interrupt) -> Result<Options, Failure> {
+        let ca = match &self.ca {
+            Some(file) => Some(std::fs::read(file).map_err(|error| {
+                let file = printable(&file.to_string_lossy());
+                Failure::line(format!("cannot read {file}: {error}; --ca takes certificates in PEM"))
+            })?),
+            None => None,
+        };
+        let credentials = match &self.authfile {
+            Some(file) => Credentials::in_file(file),
+            None => Credentials::of_this_user(),
+        };
+        let wait = move |time: Duration| {
+            // Made inside of the runtime, which has the clock.
+            runtime.block_on(async { tokio::time::timeout(time, interrupt.clone().wait()).await.is_ok() })
+        };
+        Ok(Options { plain_http: self.plain_http, ca, credentials, wait: Arc::new(wait) })
+    }
+}
+
+/// Reaches the repository of an image.
+pub(crate) fn repository(reference: &RegistryReference, options: &Options) -> Result<Repository, Failure> {
+    let registry = Arc::new(Registry::connect(reference.repository.host(), options)?);
+    Ok(Repository::new(registry, reference.repository.clone()))
+}
+
+/// What a manifest in a registry is the root of.
+pub(crate) fn root(manifest: &Manifest) -> Root {
+    Root {
+        media_type: manifest.media_type.clone(),
+        digest: manifest.digest.clone(),
+        size: manifest.bytes.len() as u64,
+    }
+}
+
+impl From<holdfast_registry::Error> for Failure {
+    fn from(error: holdfast_registry::Error) -> Failure {
+        Failure::Line(error.to_string())
+    }
+}

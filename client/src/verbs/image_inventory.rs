@@ -1,0 +1,272 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Write as _;
+use std::sync::Arc;
+
+use holdfast_image::{Digest, Inspected, InspectedPacket, Refusal, Rewrapper as _, inspect_root, printable};
+use holdfast_registry::{Options, Registry, Repository, RepositoryName, Target};
+use holdfast_wire::Labels;
+use holdfast_wire::grpc::v1::Key;
+use serde_json::{Value, json};
+
+use crate::cli::{Common, ImageInventory};
+use crate::daemon::{self, Daemon};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output::{self, Table};
+use crate::place;
+use crate::recipients::Recipients;
+use crate::rewrapper::ThroughDaemon;
+
+pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failure> {
+    let runtime = daemon::runtime()?;
+    let interrupt = Interrupt::install(runtime.handle())?;
+    let options = wanted.registry.read(runtime.clone(), interrupt.clone())?;
+    let daemon = Daemon::connect_on(common, runtime).and_then(|daemon| Ok((daemon.keys()?, daemon)));
+    let (listed, daemon) = match daemon {
+        Ok((listed, daemon)) => (listed, Some(daemon)),
+        Err(failure) if wanted.ask || wanted.key.as_ref().is_some_and(|key| !key.starts_with("kid:")) => {
+            return Err(failure);
+        }
+        Err(failure) => {
+            // Not needed for the list itself.
+            let _ = writeln!(std::io::stderr(), "holdfast: note: keys are shown by their ids: {failure}");
+            (Vec::new(), None)
+        }
+    };
+    let key = wanted.key.as_deref().map(|key| named(key, &listed)).transpose()?;
+    let nobody = Recipients::read(&[], Labels::default())?;
+    let through = daemon.as_ref().filter(|_| wanted.ask).map(|daemon| ThroughDaemon {
+        daemon,
+        listed: &listed,
+        recipients: &nobody,
+        interrupt: interrupt.clone(),
+    });
+    let mut inventory =
+        Inventory { through, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0 };
+    for place in &wanted.places {
+        for repository in repositories(place, &options)? {
+            inventory.add(&repository)?;
+        }
+    }
+    inventory.print(common, &listed, key.as_ref())
+}
+
+/// The repositories of a place.
+fn repositories(place: &str, options: &Options) -> Result<Vec<Repository>, Failure> {
+    if RepositoryName::is_host(place) {
+        return Ok(Arc::new(Registry::connect(place, options)?).repositories()?);
+    }
+    let name: RepositoryName = place.parse()?;
+    let registry = Arc::new(Registry::connect(name.host(), options)?);
+    Ok(vec![Repository::new(registry, name)])
+}
+
+/// A key that is asked for: what it was called, and the ids that this means.
+struct Wanted {
+    name: String,
+    kids: BTreeSet<String>,
+}
+
+fn named(key: &str, listed: &[Key]) -> Result<Wanted, Failure> {
+    let kids: BTreeSet<String> = match key.strip_prefix("kid:") {
+        Some(kid) => BTreeSet::from([kid.to_owned()]),
+        None => {
+            let under = listed.iter().filter(|one| one.alias == key && !one.kid.is_empty());
+            under.map(|one| one.kid.clone()).collect()
+        }
+    };
+    if kids.is_empty() {
+        return Err(Failure::line(format!(
+            "no key {} that you may use; holdfast key list shows those you may, and kid:ID names any",
+            printable(key)
+        )));
+    }
+    Ok(Wanted { name: key.to_owned(), kids })
+}
+
+/// Who opens an image.
+#[derive(Clone, Default)]
+struct Holders {
+    encrypted: usize,
+    kids: BTreeSet<String>,
+    /// Packets that name no key id and that nobody here opens, by their scheme.
+    unnamed: BTreeMap<String, usize>,
+    /// Layers whose annotations cannot be read.
+    trouble: Option<String>,
+}
+
+struct Image {
+    name: String,
+    digest: Digest,
+    holders: Holders,
+}
+
+struct Inventory<'a> {
+    through: Option<ThroughDaemon<'a>>,
+    interrupt: Interrupt,
+    /// Tags often lead to one manifest.
+    seen: HashMap<Digest, Holders>,
+    images: Vec<Image>,
+    repositories: usize,
+}
+
+impl Inventory<'_> {
+    /// Every tag of a repository. One that cannot be read is an error: a list with a gap must not pass for
+    /// a whole one.
+    fn add(&mut self, repository: &Repository) -> Result<(), Failure> {
+        self.repositories += 1;
+        for tag in repository.tags()? {
+            if tag.starts_with("sha256-") {
+                // It stands for what refers to a manifest.
+                continue;
+            }
+            if self.interrupt.has_come() {
+                return Err(Failure::line("interrupted; the list is not complete"));
+            }
+            let name = format!("{}:{tag}", repository.name());
+            let incomplete =
+                |failure: Failure| Failure::line(format!("{name}: {failure}; the list is not complete"));
+            let manifest =
+                repository.manifest(&Target::Tag(tag)).map_err(|error| incomplete(error.into()))?;
+            let holders = match self.seen.get(&manifest.digest) {
+                Some(holders) => holders.clone(),
+                None => {
+                    let image = inspect_root(&place::root(&manifest), repository)
+                        .map_err(|error| incomplete(error.into()))?;
+                    self.holders(&image).map_err(incomplete)?
+                }
+            };
+            self.seen.insert(manifest.digest.clone(), holders.clone());
+            self.images.push(Image { name, digest: manifest.digest, holders });
+        }
+        Ok(())
+    }
+
+    fn holders(&self, image: &Inspected) -> Result<Holders, Failure> {
+        let mut holders = Holders::default();
+        for layer in image.manifests.iter().flat_map(|manifest| &manifest.layers).filter(|one| one.encrypted)
+        {
+            holders.encrypted += 1;
+            if let Some(trouble) = &layer.trouble {
+                holders.trouble = Some(trouble.clone());
+            }
+            for packet in &layer.packets {
+                let ids = packet.packet.key_ids();
+                let mut unnamed = ids.iter().filter(|id| id.is_none()).count();
+                holders.kids.extend(ids.into_iter().flatten());
+                if unnamed > 0
+                    && let Some(kid) = self.ask(packet)?
+                {
+                    holders.kids.insert(kid);
+                    unnamed -= 1;
+                }
+                if unnamed > 0 {
+                    *holders.unnamed.entry(packet.packet.scheme.clone()).or_default() += unnamed;
+                }
+            }
+        }
+        Ok(holders)
+    }
+
+    /// The key of ours that opens a packet, if it is to be tried.
+    fn ask(&self, packet: &InspectedPacket) -> Result<Option<String>, Failure> {
+        let Some(through) = &self.through else {
+            return Ok(None);
+        };
+        match through.open(std::slice::from_ref(&packet.packet)) {
+            Ok(opened) => Ok(Some(opened.kid)),
+            Err(Refusal::NotMine(_)) => Ok(None),
+            Err(Refusal::Failed(reason)) => Err(Failure::line(reason.to_string())),
+        }
+    }
+
+    fn print(&self, common: &Common, listed: &[Key], key: Option<&Wanted>) -> Result<(), Failure> {
+        let shown: Vec<&Image> = self
+            .images
+            .iter()
+            .filter(|image| key.is_none_or(|key| !key.kids.is_disjoint(&image.holders.kids)))
+            .collect();
+        if common.json {
+            let images: Vec<Value> = shown.iter().map(|image| document(image, listed)).collect();
+            output::print_json(&json!({
+                "repositories": self.repositories,
+                "tags": self.images.len(),
+                "key": key.map(|key| &key.name),
+                "unnamed": self.unnamed(),
+                "images": images,
+            }))?;
+            return Ok(());
+        }
+        let mut text = String::new();
+        if !shown.is_empty() {
+            let mut table = Table::new(&["IMAGE", "DIGEST", "ENCRYPTED LAYERS", "KEYS", "WITHOUT KEY ID"]);
+            for image in &shown {
+                let holders = &image.holders;
+                let keys: Vec<String> = holders.kids.iter().map(|kid| called(kid, listed)).collect();
+                let unnamed: Vec<String> =
+                    holders.unnamed.iter().map(|(scheme, count)| format!("{count} {scheme}")).collect();
+                table.row(&[
+                    &image.name,
+                    &image.digest.short(),
+                    &holders.encrypted.to_string(),
+                    &keys.join(", "),
+                    holders.trouble.as_ref().unwrap_or(&unnamed.join(", ")),
+                ]);
+            }
+            text = table.text();
+        }
+        text.push_str(&self.verdict(shown.len(), key));
+        output::print(&text)?;
+        Ok(())
+    }
+
+    /// "None" is said only if nobody could be the key in question who is not told.
+    fn verdict(&self, shown: usize, key: Option<&Wanted>) -> String {
+        let read = format!("{} tags in {} repositories, all read", self.images.len(), self.repositories);
+        let Some(key) = key else {
+            return format!("{read}\n");
+        };
+        let name = printable(&key.name);
+        match (shown, self.unnamed()) {
+            (0, 0) => format!("none needs {name} ({read})\n"),
+            (some, 0) => format!("{some} need {name} ({read})\n"),
+            (some, doubtful) => format!(
+                "{some} name {name}, and {doubtful} have recipients that name no key id, of whom {}({read})\n",
+                match self.through {
+                    Some(_) => "those are told that a key of yours opens; the others may be any key ",
+                    None => "nothing is known: add --ask to have the daemon try them ",
+                }
+            ),
+        }
+    }
+
+    /// Images of which it is not known who opens them.
+    fn unnamed(&self) -> usize {
+        let doubtful = |image: &&Image| !image.holders.unnamed.is_empty() || image.holders.trouble.is_some();
+        self.images.iter().filter(doubtful).count()
+    }
+}
+
+/// The alias of a key that the daemon knows, and of any the beginning of its id.
+fn called(kid: &str, listed: &[Key]) -> String {
+    let short: String = kid.chars().take(8).collect();
+    match listed.iter().find(|key| key.kid == kid) {
+        Some(key) => format!("{} ({short})", key.alias),
+        None => format!("kid:{kid}"),
+    }
+}
+
+fn document(image: &Image, listed: &[Key]) -> Value {
+    let keys = image.holders.kids.iter().map(|kid| {
+        let alias = listed.iter().find(|key| key.kid == *kid).map(|key| &key.alias);
+        json!({"kid": kid, "alias": alias})
+    });
+    json!({
+        "image": image.name,
+        "digest": image.digest.to_string(),
+        "encryptedLayers": image.holders.encrypted,
+        "keys": keys.collect::<Vec<_>>(),
+        "withoutKeyId": image.holders.unnamed,
+        "trouble": image.holders.trouble,
+    })
+}

@@ -1,0 +1,220 @@
+use std::io::Write as _;
+
+use holdfast_image::{Change, Platform, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_layout};
+use holdfast_registry::{Reference, Referrer, Repository, Target};
+use serde_json::{Value, json};
+
+use super::image_encrypt::labels;
+use crate::cli::{Common, ImageRewrap};
+use crate::daemon::{self, Daemon};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::place::{self, Place};
+use crate::recipients::Recipients;
+use crate::rewrapper::ThroughDaemon;
+
+pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> {
+    let typed = if wanted.to.is_empty() { &wanted.add } else { &wanted.to };
+    let labels = labels(&wanted.labels)?;
+    let recipients = Recipients::read(typed, labels.clone())?;
+    let runtime = daemon::runtime()?;
+    let interrupt = Interrupt::install(runtime.handle())?;
+    let daemon = Daemon::connect_on(common, runtime.clone())?;
+    let listed = daemon.keys()?;
+    let mut without = Vec::new();
+    for one in &wanted.remove {
+        without.extend(one.kids(&listed)?);
+    }
+    let wish = Wish {
+        change: if wanted.to.is_empty() { Change::Keep { without } } else { Change::Replace },
+        to: recipients.kids(&listed)?,
+        labels: (!wanted.labels.is_empty()).then_some(labels),
+    };
+    let through = ThroughDaemon {
+        daemon: &daemon,
+        listed: &listed,
+        recipients: &recipients,
+        interrupt: interrupt.clone(),
+    };
+    match &wanted.image {
+        Place::Layout(_) if wanted.all_tags || wanted.dry_run => Err(Failure::line(
+            "--all-tags and --dry-run are for images in a registry; name one image of a layout, oci:DIR:TAG",
+        )),
+        Place::Layout(image) => {
+            let done = Done {
+                name: image.to_string(),
+                rewrapped: rewrap_layout(image, &wish, &through)?,
+                referrers: Vec::new(),
+                written: true,
+            };
+            report(common, &[Ok(done)])
+        }
+        Place::Registry(reference) => {
+            let options = wanted.registry.read(runtime, interrupt.clone())?;
+            let repository = place::repository(reference, &options)?;
+            let targets =
+                if wanted.all_tags { all(reference, &repository)? } else { vec![reference.clone()] };
+            let work = InRegistry { repository: &repository, wish: &wish, through: &through, wanted };
+            let mut results = Vec::new();
+            for target in targets {
+                // What was done is told, also when the rest is not done any more.
+                if interrupt.has_come() {
+                    results.push(Err(NotDone { name: target.to_string(), why: "interrupted".to_owned() }));
+                } else {
+                    results.push(work.one(&target));
+                }
+            }
+            report(common, &results)
+        }
+    }
+}
+
+/// Every tag of the repository, in place of the reference's own.
+fn all(reference: &Reference, repository: &Repository) -> Result<Vec<Reference>, Failure> {
+    let tags = repository.tags()?.into_iter();
+    // The tags that stand for a manifest's signatures are no images.
+    let tags = tags.filter(|tag| !tag.starts_with("sha256-"));
+    Ok(tags.map(|tag| Reference { target: Target::Tag(tag), ..reference.clone() }).collect())
+}
+
+/// An image with the recipients that were wished for.
+struct Done {
+    name: String,
+    rewrapped: Rewrapped,
+    /// What still refers to the manifest that it was.
+    referrers: Vec<Referrer>,
+    written: bool,
+}
+
+/// An image that is as it was.
+struct NotDone {
+    name: String,
+    why: String,
+}
+
+struct InRegistry<'a> {
+    repository: &'a Repository,
+    wish: &'a Wish,
+    through: &'a dyn Rewrapper,
+    wanted: &'a ImageRewrap,
+}
+
+impl InRegistry<'_> {
+    fn one(&self, reference: &Reference) -> Result<Done, NotDone> {
+        self.rewrapped(&reference.target)
+            .map(|(rewrapped, referrers)| Done {
+                name: reference.to_string(),
+                rewrapped,
+                referrers,
+                written: !self.wanted.dry_run,
+            })
+            .map_err(|failure| NotDone { name: reference.to_string(), why: failure.to_string() })
+    }
+
+    fn rewrapped(&self, target: &Target) -> Result<(Rewrapped, Vec<Referrer>), Failure> {
+        let manifest = self.repository.manifest(target)?;
+        let made = rewrap(self.repository, &place::root(&manifest), self.wish, self.through)?;
+        let Some((root, inner)) = made.documents.split_last() else {
+            return Ok((made, Vec::new()));
+        };
+        let referrers = self.repository.referrers(&manifest.digest)?;
+        if self.wanted.dry_run {
+            return Ok((made, referrers));
+        }
+        for document in inner {
+            self.repository.put(&document.media_type, &document.bytes)?;
+        }
+        // Last, so that a tag never leads to something that is not all there.
+        match target {
+            Target::Tag(tag) => {
+                self.repository.tag(tag, Some(&manifest.digest), &root.media_type, &root.bytes)?;
+            }
+            Target::Digest(_) => self.repository.put(&root.media_type, &root.bytes)?,
+        }
+        Ok((made, referrers))
+    }
+}
+
+fn report(common: &Common, results: &[Result<Done, NotDone>]) -> Result<(), Failure> {
+    if common.json {
+        let images: Vec<Value> = results.iter().map(document).collect();
+        output::print_json(&json!({ "images": images }))?;
+    } else {
+        let text: String = results.iter().filter_map(|result| result.as_ref().ok()).map(text).collect();
+        output::print(&text)?;
+    }
+    let failed: Vec<&NotDone> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    match failed.as_slice() {
+        [] => Ok(()),
+        [only] if results.len() == 1 => Err(Failure::line(format!("{}: {}", only.name, only.why))),
+        several => {
+            for one in several {
+                // Nowhere is left to tell that stderr cannot be written.
+                let _ = writeln!(std::io::stderr(), "holdfast: {}: {}", one.name, printable(&one.why));
+            }
+            Err(Failure::line(format!(
+                "{} of {} images are as they were; run again, and what is done already is passed over",
+                several.len(),
+                results.len()
+            )))
+        }
+    }
+}
+
+fn text(done: &Done) -> String {
+    let Done { name, rewrapped, referrers, written } = done;
+    let layers = rewrapped.layers().count();
+    let mut text = match (rewrapped.changed_layers(), layers) {
+        (0, 0) => format!("{name} has no encrypted layer"),
+        (0, _) => format!("{name} is {} and has these recipients already", rewrapped.root.digest),
+        (changed, _) => {
+            let verb = if *written { "is" } else { "would be" };
+            format!("{name} {verb} {}: {changed} of {layers} layers re-wrapped", rewrapped.root.digest)
+        }
+    };
+    let unnamed = rewrapped.layers().filter(|layer| layer.unnamed > 0).count();
+    if unnamed > 0 {
+        text.push_str(&format!("; {unnamed} still have recipients that name no key id"));
+    }
+    text.push('\n');
+    for referrer in referrers {
+        text.push_str(&format!(
+            "  to be made again for the new digest: {} ({})\n",
+            printable(&referrer.place),
+            printable(&referrer.kind)
+        ));
+    }
+    text
+}
+
+fn document(result: &Result<Done, NotDone>) -> Value {
+    let done = match result {
+        Ok(done) => done,
+        Err(NotDone { name, why }) => return json!({"image": name, "error": why}),
+    };
+    let manifests = done.rewrapped.manifests.iter().map(|manifest| {
+        let layers = manifest.layers.iter().map(|layer| {
+            json!({
+                "digest": layer.digest.to_string(),
+                "added": layer.added,
+                "removed": layer.removed,
+                "unnamed": layer.unnamed,
+            })
+        });
+        json!({
+            "platform": manifest.platform.as_ref().map(Platform::to_string),
+            "source": manifest.source.to_string(),
+            "digest": manifest.digest.to_string(),
+            "layers": layers.collect::<Vec<_>>(),
+        })
+    });
+    let referrers = done.referrers.iter();
+    json!({
+        "image": done.name,
+        "digest": done.rewrapped.root.digest.to_string(),
+        "written": done.written && !done.rewrapped.documents.is_empty(),
+        "manifests": manifests.collect::<Vec<_>>(),
+        "referrers": referrers.map(|one| json!({"place": one.place, "kind": one.kind})).collect::<Vec<_>>(),
+    })
+}
