@@ -71,9 +71,9 @@ pub struct Node {
     pod: tokio::sync::OnceCell<(String, cri::PodSandboxConfig)>,
     dir: PathBuf,
     config: PathBuf,
-    // In this order: the space is the last to go.
-    containerd: Process,
+    // In this order: what containerd started keeps its output open, and ends with the space.
     space: Space,
+    containerd: Process,
 }
 
 impl Node {
