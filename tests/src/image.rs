@@ -206,7 +206,8 @@ fn umoci() -> Command {
     hsm_sim::command("umoci", "umoci").expect("umoci")
 }
 
-fn noise(len: usize) -> Vec<u8> {
+/// Bytes that nothing compresses.
+pub fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     aws_lc_rs::rand::fill(&mut bytes).expect("random");
     bytes

@@ -72,16 +72,24 @@ impl Scene {
 
     /// Three layers that no other image has.
     pub(crate) fn plain(&self, name: &str, compression: Compression) -> PathBuf {
+        self.layers(name, compression, &[])
+    }
+
+    /// The same behind one that is longer than what a decoder, or a pipe, does at a stroke.
+    pub(crate) fn plain_and_long(&self, name: &str) -> PathBuf {
+        let noise = file(self.house.dir.path(), "noise", image::noise(1 << 20));
+        self.layers(name, Compression::Gzip, &[(&noise, "/noise")])
+    }
+
+    fn layers(&self, name: &str, compression: Compression, before: &[(&Path, &str)]) -> PathBuf {
         let dir = self.house.dir.path();
         let part = |part: &str| {
             file(dir, &format!("{name}-{part}"), format!("{part} layer of {name} in {}\n", dir.display()))
         };
         let layout = dir.join(name);
-        let busybox = debian_file("usr/bin/busybox");
-        image::of_files(
-            &layout,
-            &[(&part("first"), "/first"), (&busybox, "/bin/busybox"), (&part("last"), "/last")],
-        );
+        let (first, busybox, last) = (part("first"), debian_file("usr/bin/busybox"), part("last"));
+        let files: [(&Path, &str); 3] = [(&first, "/first"), (&busybox, "/bin/busybox"), (&last, "/last")];
+        image::of_files(&layout, &[before, &files].concat());
         match compression {
             Compression::Gzip => layout,
             Compression::Zstd => {

@@ -62,7 +62,7 @@ async fn a_decoder_that_is_killed_is_told(release: Release) {
     let scene = Scene::new();
     let _daemon = scene.house.start();
     let node = scene.node(release, Decoder::Holdfast).await;
-    let image = scene.image("app", &scene.public_key(), Compression::Gzip);
+    let image = scene.encrypt(&scene.plain_and_long("app"), "app", &scene.public_key());
     let (pull, stall) = half_way(&scene, &node, &image).await;
     kill_decoder(&node);
     let status = pull.await.unwrap_err();
