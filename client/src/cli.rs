@@ -108,7 +108,7 @@ pub(crate) enum ImageVerb {
     Encrypt(ImageEncrypt),
     /// Show the layers of an image and who can open them; needs no daemon.
     Inspect {
-        /// The image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+        /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
         source: Place,
         #[command(flatten)]
         registry: RegistryOptions,
@@ -142,7 +142,7 @@ pub(crate) struct RegistryOptions {
 
 #[derive(Args)]
 pub(crate) struct ImageRewrap {
-    /// The image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+    /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) image: Place,
     /// Who shall open it, and nobody else: jwe:FILE or holdfast:ALIAS. May be repeated.
     #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["add", "remove"])]
