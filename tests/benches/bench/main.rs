@@ -19,6 +19,7 @@ mod load;
 mod memory;
 mod process;
 mod report;
+mod rewrap;
 mod scene;
 mod stock;
 mod tpm;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     memory::run(&plan, &mut report);
     encrypt::run(&plan, &mut report);
     decode::run(&plan, &mut report);
+    rewrap::run(&plan, &mut report);
     if report.is_empty() {
         println!("no row's name begins with {:?}; docs/benchmarks.md has the names", plan.only);
         return ExitCode::FAILURE;
