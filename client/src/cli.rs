@@ -59,7 +59,7 @@ pub(crate) struct Common {
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Encrypt, decrypt and inspect images.
+    /// Encrypt, decrypt, inspect and re-wrap images, and list who can open them.
     #[command(subcommand)]
     Image(ImageVerb),
     /// List, show and export the keys you may use.
@@ -157,10 +157,10 @@ pub(crate) struct ImageRewrap {
     /// What it is encrypted for from now on; without it, what it was encrypted for. May be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
-    /// Every tag of the repository, instead of one.
+    /// Every tag of the repository, whichever IMAGE names.
     #[arg(long)]
     pub(crate) all_tags: bool,
-    /// Do all of it but the writing.
+    /// Do all of it but the writing; for images in a registry.
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -172,7 +172,7 @@ pub(crate) struct ImageInventory {
     /// HOST, for every repository that it lists, or HOST/REPOSITORY. May be repeated.
     #[arg(required = true, value_name = "HOST[/REPOSITORY]")]
     pub(crate) places: Vec<String>,
-    /// Only images that this key opens: an alias of the daemon's, or kid:ID.
+    /// Only images that this key opens: an alias of the daemon's, or kid:ID, the whole of it.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Have the daemon try packets that name no key id: an unwrap for each, with a record in its audit log.

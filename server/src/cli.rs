@@ -97,7 +97,8 @@ pub(crate) enum KeyCommand {
 #[derive(Args)]
 pub(crate) struct New {
     /// The token and the new key's label, as in pkcs11:token=prod;object=images-2026; an id is chosen
-    /// where none is given. In a TPM the new key's file, as in tpm:file=/etc/holdfast/images.tss.
+    /// where none is given. In a TPM the new key's file, as in tpm:file=/etc/holdfast/images.tss. In
+    /// a KMIP server its name, as in kmip:server=kms-1;name=images-2026.
     // Parsed by us: clap would quote one that it does not like, and somebody may have put a PIN into it.
     pub(crate) uri: String,
     /// Write the public half (PEM) to this new file and not to the terminal.
