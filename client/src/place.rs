@@ -31,7 +31,9 @@ impl FromStr for Place {
         if text.starts_with("docker://") {
             text.parse().map(Place::Registry).map_err(|error: holdfast_registry::Error| error.to_string())
         } else {
-            text.parse().map(Place::Layout).map_err(|error: holdfast_image::Error| error.to_string())
+            text.parse()
+                .map(Place::Layout)
+                .map_err(|error: holdfast_image::Error| format!("{error}; or docker://HOST/REPOSITORY[:TAG]"))
         }
     }
 }

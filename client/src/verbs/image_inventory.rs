@@ -233,7 +233,7 @@ impl Inventory<'_> {
             (some, doubtful) => format!(
                 "{some} name {name}, and {doubtful} have recipients that name no key id, of whom {}({read})\n",
                 match self.through {
-                    Some(_) => "those are told that a key of yours opens; the others may be any key ",
+                    Some(_) => "some are unknown after asking the daemon too, and may be any key ",
                     None => "nothing is known: add --ask to have the daemon try them ",
                 }
             ),

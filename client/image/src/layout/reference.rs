@@ -24,7 +24,7 @@ impl FromStr for Reference {
         };
         let rest = text.strip_prefix("oci:").ok_or_else(|| match text.split_once(':') {
             Some(("docker" | "docker-archive" | "oci-archive" | "dir" | "containers-storage", _)) => {
-                wrong("this version reads OCI layouts only (skopeo copy makes one of anything)")
+                wrong("an OCI layout is wanted here (skopeo copy makes one of anything)")
             }
             _ => wrong("no image transport given"),
         })?;
