@@ -26,9 +26,9 @@ pub(crate) fn run(common: &Common, node: &Node) -> Result<(), Failure> {
     plan.file(PROFILE, ours(format!(": \"${{{VARIABLE}:={PROVIDERS}}}\"\nexport {VARIABLE}\n")));
     plan.file(USERS, ours(format!("{VARIABLE}={PROVIDERS}\n")));
     plan.file(UNIT, ours(format!("[Service]\nEnvironment={VARIABLE}={PROVIDERS}\n")));
-    let then = format!(
-        "log in anew, and systemctl daemon-reload; then: podman pull --decryption-key provider:{} IMAGE",
-        node.name
-    );
+    let mut then = "log in anew, and systemctl daemon-reload".to_owned();
+    if !node.remove {
+        then.push_str(&format!("; then: podman pull --decryption-key provider:{} IMAGE", node.name));
+    }
     finish(common, node, &plan, &then)
 }
