@@ -6,11 +6,11 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use holdfast_image::{Platform, Reference};
 
 pub(crate) use self::node::{Doctor, Node, SetupContainerd};
-use crate::place::Place;
+use crate::place::{Place, Shelf};
 use crate::recipients::{Recipient, Removed};
 
 /// What every verb takes stands behind a verb's own options in its help.
@@ -141,6 +141,7 @@ pub(crate) struct RegistryOptions {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("change").args(["to", "add", "remove"]).required(true).multiple(true))]
 pub(crate) struct ImageRewrap {
     /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) image: Place,
@@ -148,14 +149,14 @@ pub(crate) struct ImageRewrap {
     #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<Recipient>,
     /// Who shall open it besides those who can. May be repeated.
-    #[arg(long, value_name = "RECIPIENT", required_unless_present_any = ["to", "remove"])]
+    #[arg(long, value_name = "RECIPIENT")]
     pub(crate) add: Vec<Recipient>,
     /// Who shall open it no longer: jwe:FILE, holdfast:ALIAS (every key under it but the one that is added), or
     /// kid:ID. May be repeated.
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) remove: Vec<Removed>,
-    /// What it is encrypted for from now on; without it, what it was encrypted for. May be repeated.
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    /// With --to: what it is encrypted for from now on; without it, what it was encrypted for. May be repeated.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label, requires = "to")]
     pub(crate) labels: Vec<(String, String)>,
     /// Every tag of the repository, whichever IMAGE names.
     #[arg(long)]
@@ -171,7 +172,7 @@ pub(crate) struct ImageRewrap {
 pub(crate) struct ImageInventory {
     /// HOST, for every repository that it lists, or HOST/REPOSITORY. May be repeated.
     #[arg(required = true, value_name = "HOST[/REPOSITORY]")]
-    pub(crate) places: Vec<String>,
+    pub(crate) places: Vec<Shelf>,
     /// Only images that this key opens: an alias of the daemon's, or kid:ID, the whole of it.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,

@@ -188,15 +188,15 @@ impl Daemon {
             }
         });
         match answer {
-            None => Err(Failure::line("interrupted").into()),
-            Some(Err(_)) => Err(too_slow(&self.socket, self.timeout).into()),
+            None => Err(not_now(Failure::line("interrupted"))),
+            Some(Err(_)) => Err(not_now(too_slow(&self.socket, self.timeout))),
             Some(Ok(Ok(response))) => Ok(response.into_inner()),
             // The deadline goes with the request; the other side's clock may strike before ours.
             Some(Ok(Err(status)))
                 if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded)
                     && started.elapsed() >= self.timeout =>
             {
-                Err(too_slow(&self.socket, self.timeout).into())
+                Err(not_now(too_slow(&self.socket, self.timeout)))
             }
             Some(Ok(Err(status))) => Err(Unanswered {
                 failure: refused(&self.socket, &status),
@@ -205,6 +205,10 @@ impl Daemon {
             }),
         }
     }
+}
+
+fn not_now(failure: Failure) -> Unanswered {
+    Unanswered { may_pass: true, ..failure.into() }
 }
 
 fn json_inside(output: ProviderOutput) -> Vec<u8> {

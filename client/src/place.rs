@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdfast_image::{Reference, Root, printable};
 use holdfast_registry::{
-    Credentials, Manifest, Options, Reference as RegistryReference, Registry, Repository,
+    Credentials, Manifest, Options, Reference as RegistryReference, Registry, Repository, RepositoryName,
 };
 use tokio::runtime::Runtime;
 
@@ -44,6 +44,29 @@ impl fmt::Display for Place {
             Place::Layout(reference) => reference.fmt(f),
             Place::Registry(reference) => reference.fmt(f),
         }
+    }
+}
+
+/// Where images are in a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    /// `HOST`, every repository that its catalogue lists.
+    Host(String),
+    /// `HOST/REPOSITORY`
+    Repository(RepositoryName),
+}
+
+impl FromStr for Shelf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shelf, String> {
+        const FORM: &str =
+            "HOST[:PORT], or HOST[:PORT]/REPOSITORY without a tag, is what images are listed of";
+        let text = text.strip_prefix("docker://").unwrap_or(text).trim_end_matches('/');
+        if RepositoryName::is_host(text) {
+            return Ok(Shelf::Host(text.to_owned()));
+        }
+        text.parse().map(Shelf::Repository).map_err(|_: holdfast_registry::Error| FORM.to_owned())
     }
 }
 

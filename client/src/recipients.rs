@@ -199,12 +199,16 @@ impl Recipients {
 
 /// The key under an alias that new images are encrypted to.
 fn for_new_images<'a>(listed: &'a [Key], alias: &str) -> Result<&'a Key, Failure> {
-    let key = listed.iter().find(|key| key.alias == alias && key.wraps && !key.kid.is_empty());
-    key.ok_or_else(|| {
+    let key = listed.iter().find(|key| key.alias == alias && key.wraps);
+    let key = key.ok_or_else(|| {
         Failure::line(format!(
             "no key {alias} that new images can be encrypted to; holdfast key list shows those you may use"
         ))
-    })
+    })?;
+    match key.kid.is_empty() {
+        true => Err(Failure::line(format!("{alias} cannot be encrypted to at the moment: {}", key.trouble))),
+        false => Ok(key),
+    }
 }
 
 /// Recipients, and the daemon if one of them is its key.

@@ -26,9 +26,13 @@ impl Rewrapper for ThroughDaemon<'_> {
         let request =
             v1::OpenPacketRequest { packets: packets.collect(), ..v1::OpenPacketRequest::default() };
         let answer = self.daemon.try_packet(request, &self.interrupt).map_err(
-            |Unanswered { failure, not_mine, .. }| {
+            |Unanswered { failure, not_mine, may_pass }| {
                 let failure = Reason::from(failure);
-                if not_mine { Refusal::NotMine(failure) } else { Refusal::Failed(failure) }
+                match (not_mine, may_pass) {
+                    (true, _) => Refusal::NotMine(failure),
+                    (false, true) => Refusal::Away(failure),
+                    (false, false) => Refusal::Failed(failure),
+                }
             },
         )?;
         opened(answer).map_err(|failure| Refusal::Failed(failure.into()))

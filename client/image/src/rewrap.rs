@@ -52,8 +52,10 @@ pub type Reason = Box<dyn std::error::Error + Send + Sync>;
 pub enum Refusal {
     /// None of the keys at hand opens any of them.
     NotMine(Reason),
-    /// Whether one does cannot be said now.
+    /// Whether one does cannot be said: a key that may be theirs cannot be used.
     Failed(Reason),
+    /// Nobody can be asked now.
+    Away(Reason),
 }
 
 /// What the recipients of an image shall be.

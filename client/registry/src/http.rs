@@ -231,6 +231,9 @@ impl Registry {
         let what = printable(&request.repository.to_string());
         let said = in_its_words(&complaint(response));
         match status {
+            StatusCode::UNAUTHORIZED if self.accepted().remove(&request.scope).is_some() => Error::Denied(
+                format!("{} refuses this user's credentials for {what}{said}; {LOG_IN}", self.name()),
+            ),
             StatusCode::UNAUTHORIZED => {
                 Error::Denied(format!("{} asks who we are for {what}{said}; {LOG_IN}", self.name()))
             }

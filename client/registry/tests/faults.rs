@@ -114,6 +114,18 @@ fn credentials_are_shown_to_whom_they_are_for() {
 }
 
 #[test]
+fn refused_credentials_are_told_from_none() {
+    let server =
+        Server::start(|_| Answer::new("401 Unauthorized", "WWW-Authenticate: Basic realm=\"r\"\r\n", ""));
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = Credentials::in_file(&authfile(&dir, &server.address));
+    let error = server.repository_with(options(credentials)).manifest(&tag("v1")).unwrap_err();
+    assert!(error.to_string().contains("refuses this user's credentials for"), "{error}");
+    let error = server.repository().manifest(&tag("v1")).unwrap_err();
+    assert!(error.to_string().contains("asks who we are for"), "{error}");
+}
+
+#[test]
 fn a_token_is_fetched_for_the_scope_and_sent_to_the_registry_alone() {
     let tokens = Server::start(|asked| match is_login(asked) {
         true => Answer::json(r#"{"token":"t0ken"}"#),

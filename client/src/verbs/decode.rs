@@ -27,6 +27,9 @@ pub(crate) fn run(
             "decode reads an encrypted layer on stdin; containerd starts it, see its stream_processors",
         ));
     }
+    if io::stdout().is_terminal() {
+        return Err(Failure::line("a layer is binary and stdout is a terminal; send it to a file"));
+    }
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(unwritable)?;
     let mut notes = Notes::default();
     match inherited.read(Payload::MAX_LEN, Instant::now() + common.timeout)? {

@@ -19,6 +19,8 @@ mod unit;
 
 use std::path::PathBuf;
 
+use holdfast_image::printable;
+
 use self::program::{Features, Program};
 use self::report::{Report, State};
 use self::unit::Unit;
@@ -83,6 +85,13 @@ impl Node {
         let main = main.unwrap_or_else(|| "/etc/containerd/config.toml".into());
         // Without a program to tell, the newer way hides nothing that the older would show.
         let config = Config::load(&root, &main, features.two || program.is_none());
+        if wanted.containerd_config.is_some() && config.files.is_empty() && config.troubles.is_empty() {
+            return Err(Failure::line(format!(
+                "there is no {} in {}; --containerd-config names containerd's configuration as the system sees it",
+                printable(&main.to_string_lossy()),
+                printable(&wanted.root.to_string_lossy())
+            )));
+        }
         Ok(Node { root, program, features, unit, main, config, socket: common.socket.clone() })
     }
 }

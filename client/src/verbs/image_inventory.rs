@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::sync::Arc;
 
-use holdfast_image::{Digest, Inspected, InspectedPacket, Refusal, Rewrapper as _, inspect_root, printable};
-use holdfast_registry::{Options, Registry, Repository, RepositoryName, Target};
+use holdfast_image::{Digest, Inspected, Refusal, Rewrapper as _, inspect_root, printable};
+use holdfast_registry::{Options, Registry, Repository, Target};
 use holdfast_wire::Labels;
 use holdfast_wire::grpc::v1::Key;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Table};
-use crate::place;
+use crate::place::{self, Shelf};
 use crate::recipients::Recipients;
 use crate::rewrapper::ThroughDaemon;
 
@@ -48,28 +48,34 @@ pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failur
             inventory.add(&repository)?;
         }
     }
+    if let Some(key) = &key {
+        inventory.check(key)?;
+    }
     inventory.print(common, &listed, key.as_ref())
 }
 
 /// The repositories of a place.
-fn repositories(place: &str, options: &Options) -> Result<Vec<Repository>, Failure> {
-    if RepositoryName::is_host(place) {
-        return Ok(Arc::new(Registry::connect(place, options)?).repositories()?);
+fn repositories(place: &Shelf, options: &Options) -> Result<Vec<Repository>, Failure> {
+    match place {
+        Shelf::Host(host) => Ok(Arc::new(Registry::connect(host, options)?).repositories()?),
+        Shelf::Repository(name) => {
+            let registry = Arc::new(Registry::connect(name.host(), options)?);
+            Ok(vec![Repository::new(registry, name.clone())])
+        }
     }
-    let name: RepositoryName = place.parse()?;
-    let registry = Arc::new(Registry::connect(name.host(), options)?);
-    Ok(vec![Repository::new(registry, name)])
 }
 
 /// A key that is asked for: what it was called, and the ids that this means.
 struct Wanted {
     name: String,
     kids: BTreeSet<String>,
+    /// Whether the daemon lists it.
+    known: bool,
 }
 
 fn named(key: &str, listed: &[Key]) -> Result<Wanted, Failure> {
     let kids: BTreeSet<String> = match key.strip_prefix("kid:") {
-        Some(kid) => BTreeSet::from([kid.to_owned()]),
+        Some(kid) => [kid].into_iter().filter(|kid| !kid.is_empty()).map(str::to_owned).collect(),
         None => {
             let under = listed.iter().filter(|one| one.alias == key && !one.kid.is_empty());
             under.map(|one| one.kid.clone()).collect()
@@ -81,7 +87,8 @@ fn named(key: &str, listed: &[Key]) -> Result<Wanted, Failure> {
             printable(key)
         )));
     }
-    Ok(Wanted { name: key.to_owned(), kids })
+    let known = listed.iter().any(|one| kids.contains(&one.kid));
+    Ok(Wanted { name: key.to_owned(), kids, known })
 }
 
 /// Who opens an image.
@@ -91,7 +98,7 @@ struct Holders {
     kids: BTreeSet<String>,
     /// Packets that name no key id and that nobody here opens, by their scheme.
     unnamed: BTreeMap<String, usize>,
-    /// Layers whose annotations cannot be read.
+    /// Why it is not known of some layer who opens it.
     trouble: Option<String>,
 }
 
@@ -155,10 +162,18 @@ impl Inventory<'_> {
                 let mut unnamed = ids.iter().filter(|id| id.is_none()).count();
                 holders.kids.extend(ids.into_iter().flatten());
                 if unnamed > 0
-                    && let Some(kid) = self.ask(packet)?
+                    && let Some(through) = &self.through
                 {
-                    holders.kids.insert(kid);
-                    unnamed -= 1;
+                    match through.open(std::slice::from_ref(&packet.packet)) {
+                        Ok(opened) => {
+                            holders.kids.insert(opened.kid);
+                            unnamed -= 1;
+                        }
+                        Err(Refusal::NotMine(_)) => {}
+                        // Something about this packet or its key: the others can be asked all the same.
+                        Err(Refusal::Failed(reason)) => holders.trouble = Some(reason.to_string()),
+                        Err(Refusal::Away(reason)) => return Err(Failure::line(reason.to_string())),
+                    }
                 }
                 if unnamed > 0 {
                     *holders.unnamed.entry(packet.packet.scheme.clone()).or_default() += unnamed;
@@ -168,16 +183,25 @@ impl Inventory<'_> {
         Ok(holders)
     }
 
-    /// The key of ours that opens a packet, if it is to be tried.
-    fn ask(&self, packet: &InspectedPacket) -> Result<Option<String>, Failure> {
-        let Some(through) = &self.through else {
-            return Ok(None);
-        };
-        match through.open(std::slice::from_ref(&packet.packet)) {
-            Ok(opened) => Ok(Some(opened.kid)),
-            Err(Refusal::NotMine(_)) => Ok(None),
-            Err(Refusal::Failed(reason)) => Err(Failure::line(reason.to_string())),
+    /// A key id that nobody knows is mistyped, or cut, before it is one that no image needs.
+    fn check(&self, key: &Wanted) -> Result<(), Failure> {
+        if key.known || self.images.iter().any(|image| !key.kids.is_disjoint(&image.holders.kids)) {
+            return Ok(());
         }
+        Err(Failure::line(format!(
+            "{} is the id of no key that you may use, and none of {} names it; give it whole, as holdfast key list or an inventory without --key prints it",
+            printable(&key.name),
+            self.read()
+        )))
+    }
+
+    /// What was looked at.
+    fn read(&self) -> String {
+        format!(
+            "{} in {}",
+            many(self.images.len(), "tag", "tags"),
+            many(self.repositories, "repository", "repositories")
+        )
     }
 
     fn print(&self, common: &Common, listed: &[Key], key: Option<&Wanted>) -> Result<(), Failure> {
@@ -222,7 +246,7 @@ impl Inventory<'_> {
 
     /// "None" is said only if nobody could be the key in question who is not told.
     fn verdict(&self, shown: usize, key: Option<&Wanted>) -> String {
-        let read = format!("{} tags in {} repositories, all read", self.images.len(), self.repositories);
+        let read = format!("{}, all read", self.read());
         let Some(key) = key else {
             return format!("{read}\n");
         };
@@ -247,13 +271,16 @@ impl Inventory<'_> {
     }
 }
 
-/// The alias of a key that the daemon knows, and of any the beginning of its id.
+/// The id as `--key` takes it, and the alias of a key that the daemon knows.
 fn called(kid: &str, listed: &[Key]) -> String {
-    let short: String = kid.chars().take(8).collect();
     match listed.iter().find(|key| key.kid == kid) {
-        Some(key) => format!("{} ({short})", key.alias),
+        Some(key) => format!("{} (kid:{kid})", key.alias),
         None => format!("kid:{kid}"),
     }
+}
+
+fn many(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 fn document(image: &Image, listed: &[Key]) -> Value {

@@ -47,6 +47,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
                 rewrapped: rewrap_layout(image, &wish, &through)?,
                 referrers: Vec::new(),
                 written: true,
+                removing: !wanted.remove.is_empty(),
             };
             report(common, &[Ok(done)])
         }
@@ -85,6 +86,8 @@ struct Done {
     /// What still refers to the manifest that it was.
     referrers: Vec<Referrer>,
     written: bool,
+    /// Whether somebody was to go.
+    removing: bool,
 }
 
 /// An image that is as it was.
@@ -108,6 +111,7 @@ impl InRegistry<'_> {
                 rewrapped,
                 referrers,
                 written: !self.wanted.dry_run,
+                removing: !self.wanted.remove.is_empty(),
             })
             .map_err(|failure| NotDone { name: reference.to_string(), why: failure.to_string() })
     }
@@ -163,16 +167,20 @@ fn report(common: &Common, results: &[Result<Done, NotDone>]) -> Result<(), Fail
 }
 
 fn text(done: &Done) -> String {
-    let Done { name, rewrapped, referrers, written } = done;
+    let Done { name, rewrapped, referrers, written, removing } = done;
     let layers = rewrapped.layers().count();
     let mut text = match (rewrapped.changed_layers(), layers) {
         (0, 0) => format!("{name} has no encrypted layer"),
         (0, _) => format!("{name} is {} and has these recipients already", rewrapped.root.digest),
-        (changed, _) => {
-            let verb = if *written { "is" } else { "would be" };
-            format!("{name} {verb} {}: {changed} of {layers} layers re-wrapped", rewrapped.root.digest)
+        (changed, _) if *written => {
+            format!("{name} is {}: {changed} of {layers} layers re-wrapped", rewrapped.root.digest)
         }
+        // Its digest would be another one each time.
+        (changed, _) => format!("{name}: {changed} of {layers} layers would be re-wrapped"),
     };
+    if *removing && rewrapped.layers().all(|layer| layer.removed == 0) {
+        text.push_str("; of those to be removed nobody is among its recipients");
+    }
     let unnamed = rewrapped.layers().filter(|layer| layer.unnamed > 0).count();
     if unnamed > 0 {
         text.push_str(&format!("; {unnamed} still have recipients that name no key id"));

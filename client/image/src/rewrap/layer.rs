@@ -100,7 +100,9 @@ fn wrap(
     let opened = match opened {
         Some(opened) => opened,
         None => rewrapper.open(packets).map_err(|refusal| match refusal {
-            Refusal::NotMine(error) | Refusal::Failed(error) => Error::NotOpened(error),
+            Refusal::NotMine(error) | Refusal::Failed(error) | Refusal::Away(error) => {
+                Error::NotOpened(error)
+            }
         })?,
     };
     let labels = wish.labels.as_ref().unwrap_or(&opened.labels);

@@ -34,7 +34,7 @@ impl Listed {
             let found = match rewrapper.open(std::slice::from_ref(&self.packet)) {
                 Ok(found) => found,
                 Err(Refusal::NotMine(_)) => break,
-                Err(Refusal::Failed(error)) => return Err(Error::NotOpened(error)),
+                Err(Refusal::Failed(error) | Refusal::Away(error)) => return Err(Error::NotOpened(error)),
             };
             if let Some(kid) = self.kids.get_mut(found.recipient) {
                 *kid = Some(found.kid.clone());
