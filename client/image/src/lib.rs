@@ -50,8 +50,8 @@ pub use payload::Payload;
 pub use platform::Platform;
 pub use progress::{Event, LayerName, Progress};
 pub use rewrap::{
-    Change, Opened, Reason, Refusal, Rewrapped, RewrappedLayer, RewrappedManifest, Rewrapper, Wish, rewrap,
-    rewrap_layout,
+    Change, Opened, Reason, Refusal, Rewrapped, RewrappedLayer, RewrappedManifest, Rewrapper, Wish, holders,
+    rewrap, rewrap_layout,
 };
 pub use root::{NewDocument, Root};
 pub use tree::{DocumentKind, Documents};

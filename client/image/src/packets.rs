@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_envelope::Hint;
+use holdfast_wire::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::Packet;
@@ -45,16 +46,26 @@ pub(crate) fn told(scheme: &str, data: &[u8]) -> Option<Told> {
 }
 
 impl Packet {
-    /// The key id of each recipient, by which keys know themselves: a JWE's `kid`, if it has one. In other
+    /// The key id of each recipient, by which keys know themselves: a JWE's `kid`, if it is one. In other
     /// schemes a certificate is named, and recipients of one whose form is not known count as one.
     pub fn key_ids(&self) -> Vec<Option<String>> {
         if let Some(jwe) = jwe(&self.data)
             && jwe.recipients.len() == jwe.recipients_total
             && !jwe.recipients.is_empty()
         {
-            return jwe.recipients.into_iter().map(|recipient| recipient.kid).collect();
+            return jwe.recipients.into_iter().map(Recipient::key_id).collect();
         }
         vec![None; told(&self.scheme, &self.data).map_or(1, |told| told.recipients_total).max(1)]
+    }
+}
+
+impl Recipient {
+    /// The RFC 7638 thumbprint in base64url, 32 bytes; of an AES key whatever it is configured with. A name that
+    /// another program gave it (a JWK's own `kid`) says nothing about which of our keys it is.
+    fn key_id(self) -> Option<String> {
+        let symmetric = self.algorithm.as_deref() == Some(Algorithm::A256GcmKw.name());
+        let is_thumbprint = |kid: &str| URL_SAFE_NO_PAD.decode(kid).is_ok_and(|hash| hash.len() == 32);
+        self.kid.filter(|kid| symmetric || is_thumbprint(kid))
     }
 }
 
@@ -170,6 +181,21 @@ mod tests {
             [recipient("RSA1_5", Some("serial 420dd2564433aca58b81a42e333dc57121500976"))]
         );
         assert_eq!(told("pkcs11", &packet), None);
+    }
+
+    #[test]
+    fn a_name_of_somebody_elses_choice_is_no_key_id() {
+        let thumbprint = "lyDyIuVAwQwJcj82dYVU18NAqK1G3YtJtCfWOBGqzso";
+        let of = |algorithm, kid| {
+            let header = serde_json::json!({"alg": algorithm, "kid": kid});
+            let jwe = serde_json::json!({"recipients": [{"header": header}], "ciphertext": ""});
+            Packet { scheme: "jwe".to_owned(), data: jwe.to_string().into_bytes() }.key_ids()
+        };
+        assert_eq!(of("RSA-OAEP", thumbprint), [Some(thumbprint.to_owned())]);
+        assert_eq!(of("A256GCMKW", "aes-2026"), [Some("aes-2026".to_owned())]);
+        for other in ["aes-2026", "", &thumbprint[1..], &format!("{thumbprint}A")] {
+            assert_eq!(of("ECDH-ES+A256KW", other), [None], "{other}");
+        }
     }
 
     #[test]

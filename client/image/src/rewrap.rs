@@ -20,6 +20,8 @@ use crate::tree::{self, Configs, Content, Documents, Image, Node};
 use crate::written::rewritten;
 use crate::{Digest, Error, Packet, Platform, Reference};
 
+pub use recipients::holders;
+
 /// Opens layers' keys and wraps them anew.
 pub trait Rewrapper {
     /// Opens any one of a layer's packets.
@@ -56,6 +58,15 @@ pub enum Refusal {
     Failed(Reason),
     /// Nobody can be asked now.
     Away(Reason),
+}
+
+impl Refusal {
+    /// The words, whichever it is.
+    pub fn into_reason(self) -> Reason {
+        match self {
+            Refusal::NotMine(reason) | Refusal::Failed(reason) | Refusal::Away(reason) => reason,
+        }
+    }
 }
 
 /// What the recipients of an image shall be.

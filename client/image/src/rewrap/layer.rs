@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::recipients::Listed;
-use super::{Change, Opened, Refusal, RewrappedLayer, Rewrapper, Wish};
+use super::{Change, Opened, RewrappedLayer, Rewrapper, Wish};
 use crate::descriptor::Descriptor;
 use crate::{Error, Packet, annotations};
 
@@ -99,11 +99,7 @@ fn wrap(
 ) -> Result<Vec<Packet>, Error> {
     let opened = match opened {
         Some(opened) => opened,
-        None => rewrapper.open(packets).map_err(|refusal| match refusal {
-            Refusal::NotMine(error) | Refusal::Failed(error) | Refusal::Away(error) => {
-                Error::NotOpened(error)
-            }
-        })?,
+        None => rewrapper.open(packets).map_err(|refusal| Error::NotOpened(refusal.into_reason()))?,
     };
     let labels = wish.labels.as_ref().unwrap_or(&opened.labels);
     rewrapper.wrap(&opened.optsdata, labels, added).map_err(Error::NotWrapped)

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{Opened, Refusal, Rewrapper};
+use crate::error::shown;
 use crate::{Error, Packet};
 
 /// A packet, and the key id of each of its recipients.
@@ -28,43 +29,59 @@ impl Listed {
         opened: &mut Option<Opened>,
     ) -> Result<usize, Error> {
         let goes = |kid: &Option<String>| kid.as_ref().is_some_and(|kid| !wanted(kid));
-        let mut gone = self.drop_all(goes);
-        // Each call finds the daemon's first key for what is left of the packet.
-        while self.kids.iter().any(Option::is_none) {
-            let found = match rewrapper.open(std::slice::from_ref(&self.packet)) {
-                Ok(found) => found,
-                Err(Refusal::NotMine(_)) => break,
-                Err(Refusal::Failed(error) | Refusal::Away(error)) => return Err(Error::NotOpened(error)),
+        let gone = self.drop_all(goes)?;
+        self.find(rewrapper, opened).map_err(|refusal| Error::NotOpened(refusal.into_reason()))?;
+        Ok(gone + self.drop_all(goes)?)
+    }
+
+    /// Gives key ids to those who name none, as far as the keys at hand open them. Each time all who are left
+    /// without one are tried by themselves: a key that opens another recipient hides none of them.
+    fn find(&mut self, rewrapper: &dyn Rewrapper, opened: &mut Option<Opened>) -> Result<(), Refusal> {
+        loop {
+            let unnamed: Vec<bool> = self.kids.iter().map(Option::is_none).collect();
+            let part = match (unnamed.contains(&true), unnamed.contains(&false)) {
+                (false, _) => return Ok(()),
+                (true, false) => Some(self.packet.clone()),
+                (true, true) => without(&self.packet, &unnamed),
             };
-            if let Some(kid) = self.kids.get_mut(found.recipient) {
-                *kid = Some(found.kid.clone());
-            }
+            // One that cannot be taken apart would be opened by the same key again.
+            let Some(part) = part else { return Ok(()) };
+            let found = match rewrapper.open(std::slice::from_ref(&part)) {
+                Ok(found) => found,
+                Err(Refusal::NotMine(_)) => return Ok(()),
+                Err(refusal) => return Err(refusal),
+            };
+            let mut places = self.kids.iter_mut().filter(|kid| kid.is_none());
+            let Some(place) = places.nth(found.recipient) else { return Ok(()) };
+            *place = Some(found.kid.clone());
             *opened = Some(found);
-            match self.drop_all(goes) {
-                0 => break,
-                more => gone += more,
-            }
         }
-        Ok(gone)
     }
 
     /// A packet's content is sealed apart from its recipients (RFC 7516 section 7.2): one of several can be
-    /// taken out of it.
-    fn drop_all(&mut self, goes: impl Fn(&Option<String>) -> bool) -> usize {
+    /// taken out of it. Of other forms that is not known, and those who stay would go with him.
+    fn drop_all(&mut self, goes: impl Fn(&Option<String>) -> bool) -> Result<usize, Error> {
         let stays: Vec<bool> = self.kids.iter().map(|kid| !goes(kid)).collect();
         let gone = stays.iter().filter(|stays| !**stays).count();
-        if gone == 0 {
-            return 0;
+        if gone > 0 && stays.contains(&true) {
+            self.packet = without(&self.packet, &stays).ok_or_else(|| {
+                Error::Reference(format!(
+                    "its {} packet is sealed to several recipients as one, so that none can be taken out alone; name all who shall open the image with --to",
+                    shown(&self.packet.scheme)
+                ))
+            })?;
         }
-        let mut each = stays.iter();
-        self.kids.retain(|_| each.next().is_none_or(|stays| *stays));
-        match without(&self.packet, &stays) {
-            Some(rest) if !self.kids.is_empty() => self.packet = rest,
-            // Its only recipient: whatever else is in it, nobody is left to open it.
-            _ => self.kids.clear(),
-        }
-        gone
+        self.kids.retain(|kid| !goes(kid));
+        Ok(gone)
     }
+}
+
+/// Who opens a packet, by key id and in the packet's order: as it says and, of those of whom it does not, as
+/// the keys at hand tell. None: neither tells.
+pub fn holders(packet: &Packet, rewrapper: &dyn Rewrapper) -> Result<Vec<Option<String>>, Refusal> {
+    let mut listed = Listed::new(packet.clone());
+    listed.find(rewrapper, &mut None)?;
+    Ok(listed.kids)
 }
 
 /// The general serialization with some of its recipients. Beside them go-jose writes a copy of the first
@@ -87,8 +104,37 @@ mod tests {
     use super::*;
     use crate::rewrap::Reason;
 
-    /// Opens packets as the recipient with this number, if its key is still there; the key id is `daemon`.
+    /// Opens packets as the recipient with this encrypted key, if it is still there; the key id is `daemon`.
     struct Daemon(&'static str);
+
+    /// Opens packets as the first of those with a key id, which is its encrypted key.
+    struct Several(&'static [&'static str]);
+
+    impl Rewrapper for Several {
+        fn open(&self, packets: &[Packet]) -> Result<Opened, Refusal> {
+            let opened = self.0.iter().find_map(|kid| Some((kid, Daemon(kid).open(packets).ok()?)));
+            let (kid, opened) = opened.ok_or_else(|| Refusal::NotMine("not mine".into()))?;
+            Ok(Opened { kid: (*kid).to_owned(), ..opened })
+        }
+
+        fn wrap(&self, _: &OptsData, _: &Labels, _: &[String]) -> Result<Vec<Packet>, Reason> {
+            unreachable!("nobody is added here")
+        }
+    }
+
+    /// Opens anything, as the first recipient.
+    struct First;
+
+    impl Rewrapper for First {
+        fn open(&self, _: &[Packet]) -> Result<Opened, Refusal> {
+            let optsdata = crate::cipher::new_key(&crate::Digest::of(b"")).unwrap();
+            Ok(Opened { optsdata, labels: Labels::default(), kid: "daemon".into(), packet: 0, recipient: 0 })
+        }
+
+        fn wrap(&self, _: &OptsData, _: &Labels, _: &[String]) -> Result<Vec<Packet>, Reason> {
+            unreachable!("nobody is added here")
+        }
+    }
 
     impl Rewrapper for Daemon {
         fn open(&self, packets: &[Packet]) -> Result<Opened, Refusal> {
@@ -109,7 +155,7 @@ mod tests {
         let recipients: Vec<Value> = kids
             .iter()
             .enumerate()
-            .map(|(at, kid)| serde_json::json!({"header": {"kid": kid}, "encrypted_key": format!("k{at}")}))
+            .map(|(at, kid)| serde_json::json!({"header": {"alg": "A256GCMKW", "kid": kid}, "encrypted_key": format!("k{at}")}))
             .collect();
         let json = serde_json::json!({
             "protected": URL_SAFE_NO_PAD.encode(r#"{"enc":"A256GCM"}"#),
@@ -156,6 +202,33 @@ mod tests {
         let mut packet = general(&[None]);
         assert_eq!(packet.keep(|_| true, &Daemon("k0"), &mut None).unwrap(), 0);
         assert_eq!(packet.kids, [Some("daemon".to_owned())]);
+    }
+
+    #[test]
+    fn one_who_goes_is_found_behind_one_who_stays() {
+        let mut packet = general(&[None, None, Some("c")]);
+        assert_eq!(packet.keep(|kid| kid != "k1", &Several(&["k0", "k1"]), &mut None).unwrap(), 1);
+        assert_eq!(packet.kids, [Some("k0".to_owned()), Some("c".to_owned())]);
+        assert_eq!(left(&packet)["recipients"][1]["header"]["kid"], "c");
+    }
+
+    #[test]
+    fn a_key_of_a_named_recipient_says_nothing_of_one_without_a_name() {
+        let packet = general(&[Some("k0"), None]).packet;
+        assert_eq!(holders(&packet, &Several(&["k0"])).unwrap(), [Some("k0".to_owned()), None]);
+        let both = [Some("k0".to_owned()), Some("k1".to_owned())];
+        assert_eq!(holders(&packet, &Several(&["k0", "k1"])).unwrap(), both);
+    }
+
+    #[test]
+    fn who_cannot_be_taken_out_alone_takes_nobody_with_him() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/skopeo-1.18");
+        let data = std::fs::read(format!("{dir}/pkcs7-rsa2048+rsa3072.069a706b5a27.pkcs7.der")).unwrap();
+        let mut packet = Listed::new(Packet { scheme: "pkcs7".to_owned(), data });
+        assert_eq!(packet.kids, [None, None]);
+        let error = packet.keep(|kid| kid != "daemon", &First, &mut None).unwrap_err().to_string();
+        assert!(error.contains("its pkcs7 packet is sealed to several") && error.contains("--to"), "{error}");
+        assert_eq!(packet.keep(|_| true, &First, &mut None).unwrap(), 0);
     }
 
     #[test]
