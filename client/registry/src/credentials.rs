@@ -73,7 +73,7 @@ impl Credentials {
             for name in names(repository) {
                 match get_credential_from_reader(content.as_slice(), &name) {
                     Ok(found) => return Ok(Some(credential(found))),
-                    Err(CredentialRetrievalError::NoCredentialConfigured) => {}
+                    Err(error) if has_none(&error) => {}
                     Err(error) => return Err(unusable(file, &error)),
                 }
             }
@@ -108,6 +108,18 @@ fn unreadable(file: &Path, why: &str) -> Error {
         "cannot read the credentials in {}: {why}; log in again (skopeo login), or name another file with --authfile",
         printable(&file.to_string_lossy())
     ))
+}
+
+/// A store that has nothing of a name says so and fails, in these words of docker-credential-helpers' protocol.
+/// Under most of the names that are asked for there is nothing.
+fn has_none(error: &CredentialRetrievalError) -> bool {
+    match error {
+        CredentialRetrievalError::NoCredentialConfigured => true,
+        CredentialRetrievalError::HelperFailure { stdout, .. } => {
+            stdout.trim() == "credentials not found in native keychain"
+        }
+        _ => false,
+    }
 }
 
 /// The library's own text of a failed helper quotes what that printed, which may be a secret.
@@ -149,6 +161,20 @@ mod tests {
         assert_eq!(found(file, "r.example/x/y").unwrap().as_deref(), Some("c/3"));
         assert_eq!(found(file, "r.example/x/z").unwrap().as_deref(), Some("b/2"));
         assert_eq!(found(file, "other.example/x").unwrap(), None);
+    }
+
+    #[test]
+    fn a_store_that_has_nothing_is_no_failure_and_one_that_fails_is() {
+        let said = |stdout: &str| CredentialRetrievalError::HelperFailure {
+            helper: "docker-credential-pass".to_owned(),
+            stdout: stdout.to_owned(),
+            stderr: String::new(),
+        };
+        assert!(has_none(&said("credentials not found in native keychain\n")));
+        assert!(!has_none(&said("the keychain is locked: hunter2\n")));
+        let told = unusable(Path::new("config.json"), &said("the keychain is locked: hunter2\n")).to_string();
+        assert!(told.contains("docker-credential-pass that config.json names failed"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
     }
 
     #[test]
