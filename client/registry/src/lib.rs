@@ -24,5 +24,5 @@ mod repository;
 pub use credentials::Credentials;
 pub use error::Error;
 pub use http::{Options, Registry, Wait};
-pub use reference::{Reference, RepositoryName, Target};
+pub use reference::{Reference, RepositoryName, Target, is_referrers_tag};
 pub use repository::{Manifest, Referrer, Repository};

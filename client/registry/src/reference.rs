@@ -193,9 +193,29 @@ pub(crate) fn is_tag(text: &str) -> bool {
     text.len() <= 128 && text.starts_with(word) && text.chars().all(|c| word(c) || matches!(c, '.' | '-'))
 }
 
+/// Whether a tag stands for what refers to a manifest, and so for no image: `sha256-HEX` (OCI distribution-spec,
+/// "Referrers Tag Schema"), and cosign's, with an ending behind a dot. Any other tag may be an image's.
+pub fn is_referrers_tag(tag: &str) -> bool {
+    let digest = tag.split('.').next().unwrap_or_default().replacen('-', ":", 1);
+    tag.starts_with("sha256-") && digest.parse::<Digest>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_whole_digest_makes_a_tag_one_of_referrers() {
+        let hex = "ab".repeat(32);
+        for tag in [format!("sha256-{hex}"), format!("sha256-{hex}.sig"), format!("sha256-{hex}.att")] {
+            assert!(is_referrers_tag(&tag), "{tag}");
+        }
+        let others =
+            [format!("sha256-{hex}a"), format!("sha256-{}", &hex[1..]), format!("sha512-{hex}"), hex];
+        for tag in others.iter().map(String::as_str).chain(["sha256-", "sha256-latest", "v1", ""]) {
+            assert!(!is_referrers_tag(tag), "{tag}");
+        }
+    }
 
     #[test]
     fn references_are_split_as_skopeo_splits_them() {

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::sync::Arc;
 
-use holdfast_image::{Digest, Inspected, Refusal, Rewrapper as _, inspect_root, printable};
-use holdfast_registry::{Options, Registry, Repository, Target};
+use holdfast_image::{Digest, Inspected, Refusal, holders as kids_of, inspect_root, printable};
+use holdfast_registry::{Options, Registry, Repository, Target, is_referrers_tag};
 use holdfast_wire::Labels;
 use holdfast_wire::grpc::v1::Key;
 use serde_json::{Value, json};
@@ -123,8 +123,7 @@ impl Inventory<'_> {
     fn add(&mut self, repository: &Repository) -> Result<(), Failure> {
         self.repositories += 1;
         for tag in repository.tags()? {
-            if tag.starts_with("sha256-") {
-                // It stands for what refers to a manifest.
+            if is_referrers_tag(&tag) {
                 continue;
             }
             if self.interrupt.has_come() {
@@ -158,23 +157,19 @@ impl Inventory<'_> {
                 holders.trouble = Some(trouble.clone());
             }
             for packet in &layer.packets {
-                let ids = packet.packet.key_ids();
-                let mut unnamed = ids.iter().filter(|id| id.is_none()).count();
-                holders.kids.extend(ids.into_iter().flatten());
-                if unnamed > 0
-                    && let Some(through) = &self.through
-                {
-                    match through.open(std::slice::from_ref(&packet.packet)) {
-                        Ok(opened) => {
-                            holders.kids.insert(opened.kid);
-                            unnamed -= 1;
-                        }
-                        Err(Refusal::NotMine(_)) => {}
-                        // Something about this packet or its key: the others can be asked all the same.
-                        Err(Refusal::Failed(reason)) => holders.trouble = Some(reason.to_string()),
-                        Err(Refusal::Away(reason)) => return Err(Failure::line(reason.to_string())),
+                let told = || packet.packet.key_ids();
+                let ids = match self.through.as_ref().map(|through| kids_of(&packet.packet, through)) {
+                    None => told(),
+                    Some(Ok(ids)) => ids,
+                    Some(Err(Refusal::Away(reason))) => return Err(Failure::line(reason.to_string())),
+                    // Something about this packet or its key: the others can be asked all the same.
+                    Some(Err(refusal)) => {
+                        holders.trouble = Some(refusal.into_reason().to_string());
+                        told()
                     }
-                }
+                };
+                let unnamed = ids.iter().filter(|id| id.is_none()).count();
+                holders.kids.extend(ids.into_iter().flatten());
                 if unnamed > 0 {
                     *holders.unnamed.entry(packet.packet.scheme.clone()).or_default() += unnamed;
                 }

@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use holdfast_image::{Change, Platform, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_layout};
-use holdfast_registry::{Reference, Referrer, Repository, Target};
+use holdfast_registry::{Reference, Referrer, Repository, Target, is_referrers_tag};
 use serde_json::{Value, json};
 
 use super::image_encrypt::labels;
@@ -73,9 +73,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
 
 /// Every tag of the repository, in place of the reference's own.
 fn all(reference: &Reference, repository: &Repository) -> Result<Vec<Reference>, Failure> {
-    let tags = repository.tags()?.into_iter();
-    // The tags that stand for a manifest's signatures are no images.
-    let tags = tags.filter(|tag| !tag.starts_with("sha256-"));
+    let tags = repository.tags()?.into_iter().filter(|tag| !is_referrers_tag(tag));
     Ok(tags.map(|tag| Reference { target: Target::Tag(tag), ..reference.clone() }).collect())
 }
 
