@@ -22,7 +22,6 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::cli::Common;
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
 
 /// The one thread that waits for sockets and signals.
 pub(crate) fn runtime() -> Result<Arc<Runtime>, Failure> {
@@ -89,26 +88,8 @@ impl Daemon {
         Ok(Daemon { channel, runtime, socket, timeout })
     }
 
-    /// An interrupt ends the wait.
-    pub(crate) fn open_packet(
-        &self,
-        request: OpenPacketRequest,
-        interrupt: &Interrupt,
-    ) -> Result<OpenPacketResponse, Failure> {
-        Ok(self.open_packet_unless(request, interrupt.clone().wait())?)
-    }
-
-    /// One that may be somebody else's, so that a refusal is an answer too.
-    pub(crate) fn try_packet(
-        &self,
-        request: OpenPacketRequest,
-        interrupt: &Interrupt,
-    ) -> Result<OpenPacketResponse, Unanswered> {
-        self.open_packet_unless(request, interrupt.clone().wait())
-    }
-
     /// Whatever ends `interrupted` ends the wait.
-    pub(crate) fn open_packet_unless(
+    pub(crate) fn open_packet(
         &self,
         request: OpenPacketRequest,
         interrupted: impl Future<Output = ()>,

@@ -8,7 +8,7 @@ mod hold;
 mod inherited;
 mod source;
 
-pub(crate) use ask::{Answer, ask};
+pub(crate) use ask::ask;
 pub(crate) use blob::Blob;
 pub(crate) use candidates::{Candidate, MAX_TRIED, candidates};
 pub(crate) use hold::{Holder, VERB as HOLD, hold};

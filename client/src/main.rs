@@ -11,6 +11,7 @@ mod decode;
 mod failure;
 mod file;
 mod interrupt;
+mod layer_key;
 mod output;
 mod owned;
 mod place;

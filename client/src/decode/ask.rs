@@ -4,24 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_image::{Digest, Packet};
-use holdfast_wire::grpc::v1;
-use holdfast_wire::{OptsData, Secret};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::Common;
 use crate::daemon::{Daemon, Unanswered};
 use crate::failure::Failure;
+use crate::layer_key::LayerKey;
 
 /// The pause after the first try that found no daemon; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// A layer's key, and what the daemon calls the key that opened it.
-pub(crate) struct Answer {
-    pub(crate) optsdata: OptsData,
-    pub(crate) alias: String,
-    pub(crate) request_id: String,
-}
 
 /// Asks until there is an answer or the deadline has come. `manifest` is where the packets stand, for the
 /// daemon's audit log.
@@ -30,7 +22,7 @@ pub(crate) fn ask(
     packets: &[Packet],
     manifest: Option<&Digest>,
     deadline: Instant,
-) -> Result<Answer, Unanswered> {
+) -> Result<LayerKey, Unanswered> {
     // One thread does: it has nothing else to do than to wait, and starting another takes time.
     let runtime = Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = Arc::new(runtime.map_err(|error| {
@@ -40,7 +32,7 @@ pub(crate) fn ask(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match try_once(common, &runtime, packets, manifest, left) {
-            Ok(answer) => return Ok(read(answer)?),
+            Ok(key) => return Ok(key),
             Err(Unanswered { may_pass: true, .. }) if Instant::now() + pause < deadline => {
                 runtime.block_on(async { tokio::time::sleep(pause).await });
                 pause = (2 * pause).min(LONGEST_PAUSE);
@@ -56,19 +48,7 @@ fn try_once(
     packets: &[Packet],
     manifest: Option<&Digest>,
     left: Duration,
-) -> Result<v1::OpenPacketResponse, Unanswered> {
+) -> Result<LayerKey, Unanswered> {
     let daemon = Daemon::connect_within(common, runtime.clone(), left)?;
-    let packets =
-        packets.iter().map(|packet| v1::Packet { scheme: packet.scheme.clone(), data: packet.data.clone() });
-    let manifest = manifest.map(Digest::to_string).unwrap_or_default();
-    let request = v1::OpenPacketRequest { packets: packets.collect(), manifest };
-    daemon.open_packet_unless(request, std::future::pending())
-}
-
-fn read(answer: v1::OpenPacketResponse) -> Result<Answer, Failure> {
-    // What prost and h2 copied on the way is theirs; this copy is wiped.
-    let optsdata = OptsData::parse(Secret::new(answer.optsdata)).map_err(|error| {
-        Failure::line(format!("holdfastd answered something else than a layer's key ({error}); see its log"))
-    })?;
-    Ok(Answer { optsdata, alias: answer.alias, request_id: answer.request_id })
+    daemon.layer_key(packets, manifest, std::future::pending())
 }

@@ -13,8 +13,9 @@ use holdfast_image::{Error, Payload, cipher, printable};
 
 use crate::cli::{Common, Decode};
 use crate::daemon::Unanswered;
-use crate::decode::{self, Answer, Candidate, Holder, Inherited, MAX_TRIED, Selected, Source};
+use crate::decode::{self, Candidate, Holder, Inherited, MAX_TRIED, Selected, Source};
 use crate::failure::Failure;
+use crate::layer_key::LayerKey;
 
 pub(crate) fn run(
     common: &Common,
@@ -134,7 +135,7 @@ struct Notes {
 }
 
 impl Notes {
-    fn opened(&mut self, answer: &Answer) {
+    fn opened(&mut self, answer: &LayerKey) {
         self.details.push(format!("opened with {} (request {})", answer.alias, answer.request_id));
     }
 

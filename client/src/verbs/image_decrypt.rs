@@ -3,8 +3,7 @@ use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use holdfast_image::{Opener, Packet, Platform, Reference, Written, decrypt, inspect, printable};
-use holdfast_wire::grpc::v1;
-use holdfast_wire::{OptsData, Secret};
+use holdfast_wire::OptsData;
 
 use super::written::document;
 use crate::cli::Common;
@@ -66,21 +65,12 @@ impl Opener for DaemonOpener {
             .daemon
             .as_ref()
             .ok_or_else(|| Failure::line("the image changed while it was read; run again"))?;
-        let packets = packets
-            .iter()
-            .map(|packet| v1::Packet { scheme: packet.scheme.clone(), data: packet.data.clone() });
-        let request =
-            v1::OpenPacketRequest { packets: packets.collect(), ..v1::OpenPacketRequest::default() };
-        let answer = daemon.open_packet(request, &self.interrupt)?;
-        // What prost and h2 copied on the way is theirs; this copy is wiped.
-        let optsdata = OptsData::parse(Secret::new(answer.optsdata)).map_err(|error| {
-            Failure::line(format!(
-                "holdfastd answered something else than a layer's key ({error}); see its log"
-            ))
-        })?;
+        let key = daemon
+            .layer_key(packets, None, self.interrupt.clone().wait())
+            .map_err(|unanswered| unanswered.failure)?;
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
-        aliases.insert(answer.alias);
-        Ok(optsdata)
+        aliases.insert(key.alias);
+        Ok(key.optsdata)
     }
 }
 
