@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::failure::Failure;
@@ -66,9 +67,13 @@ impl Root {
 
     /// A text file of at most `max` bytes; `None` where there is none.
     pub(crate) fn read(&self, path: &Path, max: u64) -> io::Result<Option<String>> {
+        let place = self.place(path)?;
+        // A pipe in an image would keep whoever opens it waiting.
+        if fs::metadata(&place).is_ok_and(|there| there.file_type().is_fifo()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe and not a file"));
+        }
         let mut text = String::new();
-        match fs::File::open(self.place(path)?).and_then(|open| open.take(max + 1).read_to_string(&mut text))
-        {
+        match fs::File::open(place).and_then(|open| open.take(max + 1).read_to_string(&mut text)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
             Ok(len) if len as u64 > max => {
@@ -128,5 +133,16 @@ mod tests {
         assert_eq!(root.place(Path::new("/../../x")).unwrap(), inside.join("x"));
         symlink("loop", inside.join("loop")).unwrap();
         assert_eq!(root.place(Path::new("/loop")).unwrap_err().to_string(), "too many links");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap();
+        assert!(pipe.success());
+        let error = root.read(Path::new("/pipe"), 9).unwrap_err().to_string();
+        assert_eq!(error, "it is a pipe and not a file");
+        assert_eq!(root.read(Path::new("/nothing"), 9).unwrap(), None);
     }
 }
