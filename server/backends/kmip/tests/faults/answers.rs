@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::rsa::{Pkcs1PublicEncryptingKey, PublicEncryptingKey};
 use holdfast_custody::KeyKind;
-use holdfast_wire::Secret;
+use holdfast_wire::{Sealed, Secret};
 use hsm_sim::{KmipOperation, KmipThen};
 use rustls::ProtocolVersion;
 
@@ -87,6 +88,27 @@ fn an_answer_that_drips_byte_by_byte_is_one_if_it_is_whole_in_time() {
 }
 
 #[test]
+fn a_good_padding_around_nothing_is_no_other_answer() {
+    let scene = Scene::with_rsa();
+    scene.make("images", KeyKind::Rsa(2048));
+    let (wire, token) = scene.interposed(PATIENCE);
+    let mut token = token.connect().unwrap();
+    let public = token.describe(&named("images")).unwrap().public.unwrap().to_der().unwrap();
+    let public = PublicEncryptingKey::from_der(&public).unwrap();
+    let mut ciphertext = vec![0; public.key_size_bytes()];
+    Pkcs1PublicEncryptingKey::new(public).unwrap().encrypt(b"", &mut ciphertext).unwrap();
+    let sealed = Sealed::RsaPkcs1v15 { ciphertext };
+    assert!(token.open(&named("images"), &sealed).unwrap().expose().is_empty());
+    // A server may leave out what is empty: Signature Data is nothing that this answer has.
+    let left_out = |answer: &mut Vec<u8>| {
+        let data = answer.windows(DATA.len()).position(|window| window == DATA).unwrap();
+        answer[data + 2] = 0xc3;
+    };
+    wire.on(SPOILED, 1, KmipThen::change(left_out));
+    assert!(token.open(&named("images"), &sealed).unwrap().expose().is_empty());
+}
+
+#[test]
 fn both_versions_of_tls_are_spoken() {
     let scene = Scene::new();
     scene.make("images", KeyKind::Aes256);
@@ -99,6 +121,8 @@ fn both_versions_of_tls_are_spoken() {
     assert_eq!(wire.handshakes(), [ProtocolVersion::TLSv1_3]);
 }
 
+/// Tag and type of what was opened.
+const DATA: [u8; 4] = [0x42, 0, 0xc2, 8];
 /// Tag, type and length of what is in every answer, before its value.
 const ID: [u8; 8] = [0x42, 0, 0x93, 8, 0, 0, 0, 8];
 const OPERATION: [u8; 8] = [0x42, 0, 0x5c, 5, 0, 0, 0, 4];
