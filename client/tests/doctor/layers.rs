@@ -111,6 +111,11 @@ fn a_directory_of_keys_that_is_missing_or_holds_what_is_no_key() {
     let node = Node::stock();
     node.write("etc/containerd/ocicrypt/keys/README", "put keys here\n");
     node.has_one("fault", "keys-directory", "/etc/containerd/ocicrypt/keys/README", "is no private key");
+    // A pipe is not waited for.
+    let readme = node.path("etc/containerd/ocicrypt/keys/README");
+    fs::remove_file(&readme).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&readme).status().unwrap().success());
+    node.has_one("fault", "keys-directory", "/etc/containerd/ocicrypt/keys/README", "is no private key");
 
     let node = Node::stock();
     symlink("..data/key.pem", node.path(KEYS).join("key.pem")).unwrap();

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::{Node, Report};
 
 const CHECK: &str = "keys-directory";
@@ -54,10 +56,11 @@ pub(super) fn check(node: &Node, directory: &Path, report: &mut Report) -> bool 
                 );
                 continue;
             }
-            Ok(metadata) if metadata.len() > MAX_FILE_LEN => Ok(Vec::new()),
+            // A pipe or a device may never end.
+            Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_FILE_LEN => Ok(Vec::new()),
             _ => fs::read(&place),
         };
-        match bytes.map(|bytes| kind(&bytes)) {
+        match bytes.map(|bytes| kind(&Zeroizing::new(bytes))) {
             Err(error) => {
                 report.unknown(CHECK, format!("cannot be read: {error}"), shown, "run this as root")
             }
@@ -107,15 +110,15 @@ fn walk(node: &Node, directory: &Path, files: &mut Vec<std::path::PathBuf>) {
 
 /// By what stands in it, as ocicrypt tells them apart.
 fn kind(bytes: &[u8]) -> Key {
-    let text = String::from_utf8_lossy(bytes);
+    let holds = |mark: &str| bytes.windows(mark.len()).any(|window| window == mark.as_bytes());
     let passed_over = ["BEGIN EC PRIVATE KEY", "BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
     let usable = ["BEGIN PRIVATE KEY", "BEGIN RSA PRIVATE KEY", "BEGIN PGP PRIVATE KEY"];
-    if passed_over.iter().any(|mark| text.contains(mark)) {
+    if passed_over.into_iter().any(holds) {
         Key::PassedOver
-    } else if usable.iter().any(|mark| text.contains(mark))
+    } else if usable.into_iter().any(holds)
         // A JSON Web Key, a PKCS#11 key's YAML, DER, a binary OpenPGP secret key (tag 5).
-        || (text.trim_start().starts_with('{') && text.contains("\"kty\""))
-        || text.lines().any(|line| line.trim_end() == "pkcs11:")
+        || (bytes.trim_ascii_start().starts_with(b"{") && holds("\"kty\""))
+        || bytes.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"pkcs11:")
         || matches!(bytes.first(), Some(0x30 | 0x94 | 0x95 | 0xc5))
     {
         Key::Usable
