@@ -10,7 +10,7 @@ mod source;
 
 pub(crate) use ask::ask;
 pub(crate) use blob::Blob;
-pub(crate) use candidates::{Candidate, MAX_TRIED, candidates};
+pub(crate) use candidates::{Candidate, candidates};
 pub(crate) use hold::{Holder, VERB as HOLD, hold};
 pub(crate) use inherited::Inherited;
 pub(crate) use source::{Selected, Source, at_end};

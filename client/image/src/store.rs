@@ -40,25 +40,19 @@ pub struct Wanted<'a> {
 
 /// Every manifest below `directory` (`blobs/sha256`) that names the layer, newest first. What cannot be read
 /// or is no manifest is passed over.
-pub fn manifests_naming(directory: &Path, wanted: Wanted<'_>) -> Vec<Named> {
-    let mut found = Vec::new();
-    for name in small_blobs(directory) {
-        let Some(digest) = name.to_str().and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok())
-        else {
-            continue;
-        };
-        let Some(bytes) = manifest(&directory.join(&name), wanted.digest) else {
-            continue;
-        };
+///
+/// One at a time, as each may be long and whoever plants manifests can plant many.
+pub fn manifests_naming<'a>(directory: &'a Path, wanted: Wanted<'a>) -> impl Iterator<Item = Named> + 'a {
+    let named = move |name: OsString| {
+        let digest: Digest = format!("sha256:{}", name.to_str()?).parse().ok()?;
+        let bytes = manifest(&directory.join(&name), wanted.digest)?;
         // The store checks what it takes in; this costs little and keeps the audit log's word true.
-        if Digest::of(&bytes) == digest {
-            found.extend(layer_in(&bytes, wanted).map(|layer| Named { manifest: digest.clone(), layer }));
+        if Digest::of(&bytes) != digest {
+            return None;
         }
-        if found.len() >= MAX_FOUND {
-            break;
-        }
-    }
-    found
+        layer_in(&bytes, wanted).map(|layer| Named { manifest: digest, layer })
+    };
+    small_blobs(directory).into_iter().filter_map(named).take(MAX_FOUND)
 }
 
 /// What a manifest says of the layer; nothing where it does not name it or is no manifest. A layer that stands

@@ -10,7 +10,7 @@ use super::Blob;
 use crate::failure::Failure;
 
 /// Most candidates that the daemon is asked for: a manifest costs nobody anything to plant.
-pub(crate) const MAX_TRIED: usize = 8;
+const MAX_TRIED: usize = 8;
 
 /// One way in which the layer may be opened.
 pub(crate) struct Candidate {
@@ -20,8 +20,8 @@ pub(crate) struct Candidate {
     pub(crate) manifest: Digest,
 }
 
-/// All that the stores say of these blobs, the newest manifest first; what several manifests say alike is
-/// there once. `single` refuses where they do not say the same.
+/// What the stores say of these blobs, the newest manifest first, as far as it may be tried; what several
+/// manifests say alike is there once. `single` refuses where they do not say the same.
 pub(crate) fn candidates(blobs: Vec<Blob>, single: bool) -> Result<Vec<Candidate>, Failure> {
     const PAYLOAD: &str = "there is no payload on file descriptor 3";
     if blobs.is_empty() {
@@ -45,6 +45,9 @@ pub(crate) fn candidates(blobs: Vec<Blob>, single: bool) -> Result<Vec<Candidate
                         ))
                     })?;
                     found.push(Candidate { file, layer, manifest: named.manifest });
+                    if found.len() == MAX_TRIED {
+                        break;
+                    }
                 }
                 Err(error) => broken = broken.or(Some((named.manifest, error))),
             }

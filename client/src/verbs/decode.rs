@@ -13,7 +13,7 @@ use holdfast_image::{Error, Payload, cipher, printable};
 
 use crate::cli::{Common, Decode};
 use crate::daemon::Unanswered;
-use crate::decode::{self, Candidate, Holder, Inherited, MAX_TRIED, Selected, Source};
+use crate::decode::{self, Candidate, Holder, Inherited, Selected, Source};
 use crate::failure::Failure;
 use crate::layer_key::LayerKey;
 
@@ -89,7 +89,7 @@ fn without_payload(
     notes: &mut Notes,
 ) -> Result<(), Failure> {
     let (count, mut first) = (candidates.len(), None);
-    for Candidate { file, layer, manifest } in candidates.into_iter().take(MAX_TRIED) {
+    for Candidate { file, layer, manifest } in candidates {
         let deadline = Instant::now() + common.timeout;
         let answer = match decode::ask(common, &layer.packets, Some(&manifest), deadline) {
             Ok(answer) => answer,
@@ -105,7 +105,7 @@ fn without_payload(
         match verified {
             Ok(verified) => {
                 notes.opened(&answer);
-                notes.details.push(format!("there was no payload: the packets of manifest {manifest} were used, of {count} that differ"));
+                notes.details.push(format!("there was no payload: the packets of manifest {manifest} were used, one of {count} that were found"));
                 return Ok(verified.release(|plain| out.write_all(plain).map_err(unwritable))?);
             }
             Err(error) => {
@@ -116,7 +116,7 @@ fn without_payload(
     Err(match first {
         Some((_, failure)) if count == 1 => failure,
         Some((manifest, failure)) => Failure::line(format!(
-            "none of {count} manifests that name the layer opens it, the newest ({}) because: {failure}",
+            "none of the newest {count} manifests that name the layer opens it, the newest of all ({}) because: {failure}",
             manifest.short()
         )),
         None => Failure::line("no manifest names the layer; pull the image again"),
