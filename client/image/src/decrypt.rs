@@ -10,14 +10,11 @@ use serde_json::{Map, Value};
 
 use self::layer::Job;
 use crate::descriptor::{Descriptor, drop_annotations};
-use crate::layout::Layout;
-use crate::staging::Staging;
+use crate::place::{Source, Target};
 use crate::tree::{self, Configs, Image, Node};
 use crate::work::{self, Scene, Work};
 use crate::written::{self, NewLayer};
-use crate::{
-    Error, Packet, Platform, Progress, Reference, Written, WrittenLayer, annotations, media, parallel,
-};
+use crate::{Error, Packet, Platform, Progress, Written, WrittenLayer, annotations, media, parallel};
 
 /// Whoever can open a packet: a daemon with an HSM behind it, or a key in a test.
 pub trait Opener: Sync {
@@ -33,31 +30,32 @@ const LEAST_PARALLEL: usize = 2;
 /// then stands alone. Layers that are not encrypted are copied, checked. The target appears only
 /// whole, and on any error nothing of it stays.
 pub fn decrypt(
-    source: &Reference,
-    target: &Reference,
+    source: &dyn Source,
+    target: &dyn Target,
     platform: Option<&Platform>,
     opener: &dyn Opener,
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
-    let layout = Layout::open(&source.directory)?;
-    let mut root = tree::read(&layout, layout.image(source.tag.as_deref())?, Configs::Read)?;
+    let from = source.open()?;
+    let root = Descriptor::read(&from.root()?.into(), "the image")?;
+    let mut root = tree::read(&*from, root, Configs::Read)?;
     if let Some(wanted) = platform {
         root = root.select(wanted)?;
     }
-    let staging = Staging::new(target)?;
+    let new = target.begin(&source.location())?;
     let images = root.images();
     let stop = AtomicBool::new(false);
-    let scene = Scene { layout: &layout, staging: &staging, progress, stop: &stop };
+    let scene = Scene { source: &*from, target: &*new, progress, stop: &stop };
     let jobs = jobs(&images, scene, opener);
     let mut layers = parallel::all(&jobs, parallel::workers(LEAST_PARALLEL), &stop, Job::run)?.into_iter();
     let layers = images.iter().map(|(_, image)| {
         image.manifest.layers.iter().zip(layers.by_ref()).map(|(old, new)| entered(old, new)).collect()
     });
-    let (made, entry) = written::documents(&staging, &root, layers.collect())?;
+    let (made, root) = written::documents(&*new, &root, layers.collect())?;
     if progress.cancelled() {
         return Err(Error::Cancelled);
     }
-    staging.commit(entry)?;
+    new.commit(&root)?;
     Ok(made)
 }
 

@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicBool;
 use holdfast_wire::OptsData;
 
 use self::layer::Job;
-use crate::layout::{Layout, same_image};
-use crate::staging::Staging;
+use crate::descriptor::Descriptor;
+use crate::place::{Location, Source, Target};
 use crate::tree::{self, Configs};
 use crate::work::Scene;
 use crate::written;
-use crate::{Error, Packet, Platform, Progress, Reference, Written, parallel};
+use crate::{Error, Packet, Platform, Progress, Written, parallel};
 
 /// Whoever wraps layer keys: public keys at hand, or a daemon with an HSM behind it.
 pub trait Wrapper: Sync {
@@ -42,31 +42,34 @@ pub struct Selection {
 /// choice that names nothing, an image in which nothing can be encrypted, and the source as target (the
 /// layers in the clear would stay beside the image that replaces them).
 pub fn encrypt(
-    source: &Reference,
-    target: &Reference,
+    source: &dyn Source,
+    target: &dyn Target,
     selection: &Selection,
     wrapper: &dyn Wrapper,
     jobs: Option<NonZero<usize>>,
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
-    let layout = Layout::open(&source.directory)?;
-    let root = tree::read(&layout, layout.image(source.tag.as_deref())?, Configs::Read)?;
+    let from = source.open()?;
+    let root = Descriptor::read(&from.root()?.into(), "the image")?;
+    let root = tree::read(&*from, root, Configs::Read)?;
     let images = root.images();
     let plan = plan::of(&images, selection)?;
-    if same_image(source, target) {
+    let (here, there) = (source.location(), target.location());
+    if here.is_replaced_by(&there) {
+        let another = if matches!(there, Location::Layout(_)) { "directory" } else { "tag or repository" };
         return Err(Error::Reference(format!(
-            "{target} is the image to be encrypted: its layers in the clear would stay there; name another directory"
+            "{there} is the image to be encrypted: its layers in the clear would stay there; name another {another}"
         )));
     }
-    let staging = Staging::new(target)?;
+    let new = target.begin(&here)?;
     let stop = AtomicBool::new(false);
-    let scene = Scene { layout: &layout, staging: &staging, progress, stop: &stop };
+    let scene = Scene { source: &*from, target: &*new, progress, stop: &stop };
     let workers = jobs.map_or_else(|| parallel::workers(1), NonZero::get);
     let made = parallel::all(&plan.jobs(scene, wrapper), workers, &stop, Job::run)?;
-    let (made, entry) = written::documents(&staging, &root, plan.layers(&made))?;
+    let (made, root) = written::documents(&*new, &root, plan.layers(&made))?;
     if progress.cancelled() {
         return Err(Error::Cancelled);
     }
-    staging.commit(entry)?;
+    new.commit(&root)?;
     Ok(made)
 }

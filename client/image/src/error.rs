@@ -68,6 +68,11 @@ impl Error {
         move |source| Error::Io { what, source }
     }
 
+    /// For `map_err`: a blob is written to `place`, which is fit for a terminal.
+    pub(crate) fn writing(place: String) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { what: format!("cannot write to {place}"), source }
+    }
+
     /// Whether it is, at its root, the caller's own wish.
     pub fn is_cancelled(&self) -> bool {
         match self {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::descriptor::{Descriptor, object};
-use crate::layout::{Layout, image_in};
+use crate::layout::image_in;
+use crate::place::Source;
 use crate::tree::{self, Configs, Documents};
-use crate::{Digest, Error, Packet, Platform, Recipient, Reference, Root, annotations, packets};
+use crate::{Digest, Error, Packet, Platform, Recipient, Root, annotations, packets};
 
 /// An image.
 #[derive(Debug, Clone)]
@@ -61,9 +62,9 @@ pub struct InspectedPacket {
 }
 
 /// Reads an image's manifests. Its layers need not be there.
-pub fn inspect(source: &Reference) -> Result<Inspected, Error> {
-    let layout = Layout::open(&source.directory)?;
-    inspected(&layout, layout.image(source.tag.as_deref())?, Configs::Read)
+pub fn inspect(source: &dyn Source) -> Result<Inspected, Error> {
+    let from = source.open()?;
+    inspected(&*from, Descriptor::read(&from.root()?.into(), "the image")?, Configs::Read)
 }
 
 /// The same, of documents that lie anywhere: `index` is an index.json, in which the image has this tag, or

@@ -14,10 +14,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use serde_json::{Map, Value};
 
+use crate::cipher::{check_size, unreadable};
 use crate::descriptor::{Descriptor, MAX_DOCUMENT, list, object, too_long};
 use crate::error::shown;
 use crate::tree::{DocumentKind, Documents};
-use crate::{Digest, Error, printable};
+use crate::{Digest, Error, ReadAgain, StoredImage, printable};
 
 pub use reference::Reference;
 
@@ -96,6 +97,44 @@ impl Layout {
 impl Documents for Layout {
     fn document(&self, _: DocumentKind, digest: &Digest) -> Result<Vec<u8>, Error> {
         bounded(self.blob(digest)?, &digest.short())
+    }
+}
+
+/// One image of a layout.
+pub(crate) struct Tagged {
+    layout: Layout,
+    tag: Option<String>,
+}
+
+impl Tagged {
+    pub(crate) fn open(reference: &Reference) -> Result<Tagged, Error> {
+        Ok(Tagged { layout: Layout::open(&reference.directory)?, tag: reference.tag.clone() })
+    }
+
+    fn file(&self, digest: &Digest, size: u64) -> Result<File, Error> {
+        let blob = self.layout.blob(digest)?;
+        check_size(blob.metadata().map_err(unreadable)?.len(), size)?;
+        Ok(blob)
+    }
+}
+
+impl Documents for Tagged {
+    fn document(&self, kind: DocumentKind, digest: &Digest) -> Result<Vec<u8>, Error> {
+        self.layout.document(kind, digest)
+    }
+}
+
+impl StoredImage for Tagged {
+    fn root(&self) -> Result<Map<String, Value>, Error> {
+        Ok(self.layout.image(self.tag.as_deref())?.json().clone())
+    }
+
+    fn blob(&self, digest: &Digest, size: u64) -> Result<Box<dyn Read + Send + '_>, Error> {
+        Ok(Box::new(self.file(digest, size)?))
+    }
+
+    fn blob_twice(&self, digest: &Digest, size: u64) -> Result<Box<dyn ReadAgain + '_>, Error> {
+        Ok(Box::new(self.file(digest, size)?))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Encrypted container images: what is in them, and how they are made and opened.
 //!
-//! The layer cipher is ocicrypt's AES_256_CTR_HMAC_SHA256 and the images are OCI image layouts, as
-//! skopeo writes them. Everything read here comes from strangers: digests are checked before they
+//! The layer cipher is ocicrypt's AES_256_CTR_HMAC_SHA256. Images lie in OCI image layouts, as skopeo
+//! writes them, or anywhere that is a [`Source`] or a [`Target`]. Everything read here comes from strangers: digests are checked before they
 //! become paths, manifests, depths and counts are bounded, and no plaintext byte is written before
 //! the layer's MAC, size and digest have been checked ([`cipher::Verified`] is that promise as a type).
 //!
 //! Left to others: who wraps a layer's key and who opens it (a [`Wrapper`], an [`Opener`]; this crate
-//! knows neither gRPC nor anybody's keys), what is shown to people, and registries, which are to come.
+//! knows neither gRPC nor anybody's keys), what is shown to people, and registries (holdfast-registry).
 
 pub mod cipher;
 pub mod layout;
@@ -25,6 +25,7 @@ mod media;
 mod packets;
 mod parallel;
 mod payload;
+mod place;
 mod platform;
 mod progress;
 mod release;
@@ -47,6 +48,7 @@ pub use layer::EncryptedLayer;
 pub use layout::Reference;
 pub use packets::Recipient;
 pub use payload::Payload;
+pub use place::{Location, NewBlob, NewImage, ReadAgain, RootDocument, Source, StoredImage, Target};
 pub use platform::Platform;
 pub use progress::{Event, LayerName, Progress};
 pub use rewrap::{

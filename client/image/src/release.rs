@@ -2,7 +2,6 @@
 //! counts for nothing until both digests have come out right.
 
 use std::io::{self, BufRead, Read, Write};
-use std::path::Path;
 
 use crate::compression::diff_id;
 use crate::digest::Hasher;
@@ -22,7 +21,7 @@ pub(crate) struct Expected {
 pub(crate) fn release(
     plaintext: impl BufRead,
     out: impl Write,
-    place: &Path,
+    place: &str,
     expected: &Expected,
     on_block: &mut dyn FnMut(usize) -> Result<(), Error>,
 ) -> Result<(Digest, u64), Error> {
@@ -68,7 +67,7 @@ pub(crate) fn release(
 struct Tee<'p, R, W> {
     plaintext: R,
     out: W,
-    place: &'p Path,
+    place: &'p str,
     on_block: &'p mut dyn FnMut(usize) -> Result<(), Error>,
     hasher: Hasher,
     size: u64,
@@ -94,7 +93,7 @@ impl<R: BufRead, W: Write> BufRead for Tee<'_, R, W> {
             self.hasher.update(block);
             self.size += block.len() as u64;
             self.fresh = block.len();
-            let written = self.out.write_all(block).map_err(Error::io("write to", self.place));
+            let written = self.out.write_all(block).map_err(Error::writing(self.place.to_owned()));
             if let Err(error) = written.and_then(|()| (self.on_block)(block.len())) {
                 self.failure = Some(error);
                 return Err(io::ErrorKind::Other.into());

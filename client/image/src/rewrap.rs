@@ -169,9 +169,9 @@ pub fn rewrap_layout(image: &Reference, wish: &Wish, rewrapper: &dyn Rewrapper) 
     if !rewrapped.documents.is_empty() {
         let staging = Staging::new(image)?;
         for document in &rewrapped.documents {
-            staging.document(&document.bytes)?;
+            staging.write(&document.bytes)?;
         }
-        staging.commit(entry)?;
+        staging.enter(entry)?;
     }
     Ok(rewrapped)
 }

@@ -26,12 +26,16 @@ pub struct NewDocument {
 }
 
 impl Root {
-    pub(crate) fn descriptor(&self) -> Result<Descriptor, Error> {
-        let json = Map::from_iter([
+    /// The descriptor that leads there (OCI image-spec, descriptor.md).
+    pub fn json(&self) -> Map<String, Value> {
+        Map::from_iter([
             ("mediaType".to_owned(), Value::from(self.media_type.as_str())),
             ("digest".to_owned(), self.digest.to_string().into()),
             ("size".to_owned(), self.size.into()),
-        ]);
-        Descriptor::read(&Value::Object(json), "the image")
+        ])
+    }
+
+    pub(crate) fn descriptor(&self) -> Result<Descriptor, Error> {
+        Descriptor::read(&Value::Object(self.json()), "the image")
     }
 }

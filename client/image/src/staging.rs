@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::layout::{Layout, MARKER, MARKER_JSON, REF_NAME};
-use crate::{Digest, Error, Reference, printable};
+use crate::place::{Location, NewBlob, NewImage, RootDocument, Target};
+use crate::{Digest, DocumentKind, Error, Reference, printable};
 
 const BLOBS: &str = "blobs/sha256";
 /// Bytes of a blob that are written before the disk gets to work on them.
@@ -33,6 +34,10 @@ pub(crate) struct Staging {
 pub(crate) struct StagedBlob {
     file: File,
     path: PathBuf,
+    /// Where it will be.
+    blobs: PathBuf,
+    /// What errors name.
+    place: PathBuf,
     written: u64,
     /// How much of it the disk has been given.
     given: u64,
@@ -66,41 +71,32 @@ impl Staging {
     }
 
     /// The directory that errors name.
-    pub(crate) fn place(&self) -> &Path {
+    fn directory(&self) -> &Path {
         &self.target.directory
     }
 
     /// A new blob, whose digest is not known yet.
-    pub(crate) fn blob(&self) -> Result<StagedBlob, Error> {
+    fn staged(&self) -> Result<StagedBlob, Error> {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.path().join(format!("blob-{number}"));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&path)
-            .map_err(Error::io("write to", self.place()))?;
-        Ok(StagedBlob { file, path, written: 0, given: 0 })
+            .map_err(Error::io("write to", self.directory()))?;
+        let (blobs, place) = (self.directory.path().join(BLOBS), self.directory().to_owned());
+        Ok(StagedBlob { file, path, blobs, place, written: 0, given: 0 })
     }
 
-    /// Gives a blob its name. The caller has checked its digest.
-    pub(crate) fn keep(&self, blob: StagedBlob, digest: &Digest) -> Result<(), Error> {
-        blob.file
-            .sync_all()
-            .and_then(|()| fs::rename(&blob.path, self.directory.path().join(BLOBS).join(digest.hex())))
-            .map_err(Error::io("write to", self.place()))
-    }
-
-    /// Writes a document and gives its digest.
-    pub(crate) fn document(&self, bytes: &[u8]) -> Result<Digest, Error> {
-        let digest = Digest::of(bytes);
-        let mut blob = self.blob()?;
-        blob.write_all(bytes).map_err(Error::io("write to", self.place()))?;
-        self.keep(blob, &digest)?;
-        Ok(digest)
+    /// Writes a document.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        let mut blob = self.staged()?;
+        blob.write_all(bytes).map_err(Error::io("write to", self.directory()))?;
+        blob.named(&Digest::of(bytes))
     }
 
     /// Puts everything in its place; `image` becomes the target's entry in index.json.
-    pub(crate) fn commit(self, image: Map<String, Value>) -> Result<(), Error> {
+    pub(crate) fn enter(self, image: Map<String, Value>) -> Result<(), Error> {
         let place = self.target.directory.clone();
         if self.existing { self.commit_into(image) } else { self.commit_new(image) }.map_err(|error| {
             match error {
@@ -159,6 +155,55 @@ impl Staging {
         fs::rename(staged_index, place.join("index.json"))?;
         added.0.clear();
         Ok(sync_directory(place)?)
+    }
+}
+
+impl Target for Reference {
+    fn location(&self) -> Location {
+        Location::Layout(self.clone())
+    }
+
+    fn begin(&self, _: &Location) -> Result<Box<dyn NewImage + '_>, Error> {
+        Ok(Box::new(Staging::new(self)?))
+    }
+}
+
+impl NewImage for Staging {
+    fn place(&self) -> String {
+        printable(&self.directory().to_string_lossy())
+    }
+
+    fn blob(&self) -> Result<Box<dyn NewBlob + '_>, Error> {
+        Ok(Box::new(self.staged()?))
+    }
+
+    /// Never: what lies in a layout may be damaged, and is written anew.
+    fn has(&self, _: &Digest) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn document(&self, _: DocumentKind, _: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.write(bytes)
+    }
+
+    fn commit(self: Box<Self>, root: &RootDocument) -> Result<(), Error> {
+        self.write(&root.bytes)?;
+        self.enter(root.descriptor.clone())
+    }
+}
+
+impl NewBlob for StagedBlob {
+    fn keep(self: Box<Self>, digest: &Digest) -> Result<(), Error> {
+        self.named(digest)
+    }
+}
+
+impl StagedBlob {
+    fn named(self, digest: &Digest) -> Result<(), Error> {
+        self.file
+            .sync_all()
+            .and_then(|()| fs::rename(&self.path, self.blobs.join(digest.hex())))
+            .map_err(Error::io("write to", &self.place))
     }
 }
 

@@ -1,23 +1,21 @@
 //! The work on one layer, whatever it is: where its blob comes from and goes to, whom to tell, when to
 //! stop. And the simplest work there is, a checked copy.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cipher::{BLOCK_LEN, check_digest, check_size, read_block, unreadable};
+use crate::cipher::{BLOCK_LEN, check_digest, read_block, unreadable};
 use crate::descriptor::Descriptor;
 use crate::digest::Hasher;
-use crate::layout::Layout;
-use crate::staging::Staging;
+use crate::place::{NewImage, StoredImage};
 use crate::tree::Image;
 use crate::{Error, Event, LayerName, Progress, WrittenLayer, printable};
 
 /// What all layers of an image have in common.
 #[derive(Clone, Copy)]
 pub(crate) struct Scene<'a> {
-    pub(crate) layout: &'a Layout,
-    pub(crate) staging: &'a Staging,
+    pub(crate) source: &'a dyn StoredImage,
+    pub(crate) target: &'a dyn NewImage,
     pub(crate) progress: &'a dyn Progress,
     /// A layer has failed.
     pub(crate) stop: &'a AtomicBool,
@@ -46,7 +44,9 @@ impl Work<'_> {
     /// Does it, unless it is to stop. The error, if any, names the layer.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         self.go_on().and_then(|()| work()).map_err(|error| match error {
+            // One that gave up because the caller wished so has nothing to tell.
             Error::Cancelled => Error::Cancelled,
+            _ if self.scene.progress.cancelled() => Error::Cancelled,
             error => Error::Layer {
                 platform: self.name.platform.clone(),
                 position: self.name.position,
@@ -57,35 +57,16 @@ impl Work<'_> {
         })
     }
 
-    /// The blob, which has the size that the manifest gives.
-    pub(crate) fn blob(&self) -> Result<File, Error> {
-        let blob = self.scene.layout.blob(&self.descriptor.digest)?;
-        let size = blob.metadata().map_err(unreadable)?.len();
-        check_size(size, self.descriptor.size)?;
-        Ok(blob)
-    }
-
-    /// Copies the blob as it is, and checks its digest.
+    /// Leaves the blob as it is: where the target does not have it, it is copied, and its digest checked.
     pub(crate) fn copy(&self) -> Result<WrittenLayer, Error> {
         let layer = self.descriptor;
-        let staging = self.scene.staging;
-        // What lies behind the size that the manifest gives is not read.
-        let mut blob = self.blob()?.take(layer.size);
-        self.begin(layer.size);
-        let mut out = staging.blob()?;
-        let mut hasher = Hasher::new();
-        let mut buffer = vec![0; BLOCK_LEN];
-        loop {
-            let block = read_block(&mut blob, &mut buffer).map_err(unreadable)?;
-            if block.is_empty() {
-                break;
-            }
-            hasher.update(block);
-            out.write_all(block).map_err(Error::io("write to", staging.place()))?;
-            self.read(block.len())?;
+        let target = self.scene.target;
+        if target.has(&layer.digest)? {
+            self.begin(layer.size);
+            self.read(usize::try_from(layer.size).unwrap_or(usize::MAX))?;
+        } else {
+            self.move_over()?;
         }
-        check_digest(&hasher.finish(), &layer.digest)?;
-        staging.keep(out, &layer.digest)?;
         self.done();
         Ok(WrittenLayer {
             source: layer.digest.clone(),
@@ -94,6 +75,27 @@ impl Work<'_> {
             media_type: layer.media_type.clone(),
             changed: false,
         })
+    }
+
+    fn move_over(&self) -> Result<(), Error> {
+        let (layer, target) = (self.descriptor, self.scene.target);
+        // What lies behind the size that the manifest gives is not read.
+        let mut blob = self.scene.source.blob(&layer.digest, layer.size)?.take(layer.size);
+        self.begin(layer.size);
+        let mut out = target.blob()?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; BLOCK_LEN];
+        loop {
+            let block = read_block(&mut blob, &mut buffer).map_err(unreadable)?;
+            if block.is_empty() {
+                break;
+            }
+            hasher.update(block);
+            out.write_all(block).map_err(Error::writing(target.place()))?;
+            self.read(block.len())?;
+        }
+        check_digest(&hasher.finish(), &layer.digest)?;
+        out.keep(&layer.digest)
     }
 
     pub(crate) fn begin(&self, bytes: u64) {

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::staging::Staging;
-use crate::tree::{Content, Node};
+use crate::place::{NewImage, RootDocument};
+use crate::tree::{Content, DocumentKind, Image, Node};
 use crate::{Digest, Error, Platform};
 
 /// An image that was written.
@@ -62,32 +62,32 @@ pub(crate) struct NewLayer {
     pub(crate) entry: Map<String, Value>,
 }
 
-/// Writes all documents; `layers` are those of each image, in the order of the indexes. Gives the
-/// target's entry in index.json too.
+/// Writes all documents but the root, which it gives: whoever commits the image writes it. `layers` are those
+/// of each image, in the order of the indexes.
 pub(crate) fn documents(
-    staging: &Staging,
+    target: &dyn NewImage,
     root: &Node,
     layers: Vec<Vec<NewLayer>>,
-) -> Result<(Written, Map<String, Value>), Error> {
-    let mut documents = Documents { staging, layers: layers.into_iter(), manifests: Vec::new() };
-    let (digest, entry) = documents.write(root)?;
-    Ok((Written { digest, manifests: documents.manifests }, entry))
+) -> Result<(Written, RootDocument), Error> {
+    let mut documents = Documents { target, layers: layers.into_iter(), manifests: Vec::new() };
+    let root = documents.made(root)?;
+    Ok((Written { digest: Digest::of(&root.bytes), manifests: documents.manifests }, root))
 }
 
 struct Documents<'a, I> {
-    staging: &'a Staging,
+    target: &'a dyn NewImage,
     layers: I,
     manifests: Vec<WrittenManifest>,
 }
 
 impl<I: Iterator<Item = Vec<NewLayer>>> Documents<'_, I> {
-    /// Gives the digest and the descriptor of the document written.
-    fn write(&mut self, node: &Node) -> Result<(Digest, Map<String, Value>), Error> {
+    /// Writes what the document leads to.
+    fn made(&mut self, node: &Node) -> Result<RootDocument, Error> {
         let bytes = match &node.content {
             Content::Index { json, children } => {
                 let children = children
                     .iter()
-                    .map(|child| self.write(child).map(|(_, entry)| Value::Object(entry)))
+                    .map(|child| self.written(child).map(Value::Object))
                     .collect::<Result<Vec<_>, _>>()?;
                 rewritten(json, "manifests", children, &node.bytes)?
             }
@@ -100,7 +100,7 @@ impl<I: Iterator<Item = Vec<NewLayer>>> Documents<'_, I> {
                     .map(|layer| (layer.written, Value::Object(layer.entry)))
                     .unzip();
                 let bytes = rewritten(&image.manifest.json, "layers", entries, &node.bytes)?;
-                self.staging.document(&image.config_bytes)?;
+                self.config(image)?;
                 self.manifests.push(WrittenManifest {
                     platform: image.platform.clone(),
                     source: node.descriptor.digest.clone(),
@@ -110,9 +110,23 @@ impl<I: Iterator<Item = Vec<NewLayer>>> Documents<'_, I> {
                 bytes
             }
         };
-        let digest = self.staging.document(&bytes)?;
-        let entry = node.descriptor.moved_to(&digest, bytes.len() as u64);
-        Ok((digest, entry))
+        let descriptor = node.descriptor.moved_to(&Digest::of(&bytes), bytes.len() as u64);
+        Ok(RootDocument { media_type: node.descriptor.media_type.clone(), bytes, descriptor })
+    }
+
+    /// Writes the document too, and gives what leads to it.
+    fn written(&mut self, node: &Node) -> Result<Map<String, Value>, Error> {
+        let made = self.made(node)?;
+        self.target.document(DocumentKind::Manifest, &made.media_type, &made.bytes)?;
+        Ok(made.descriptor)
+    }
+
+    fn config(&self, image: &Image) -> Result<(), Error> {
+        let config = &image.manifest.config;
+        if self.target.has(&config.digest)? {
+            return Ok(());
+        }
+        self.target.document(DocumentKind::Config, &config.media_type, &image.config_bytes)
     }
 }
 

@@ -23,13 +23,13 @@ impl Job<'_> {
 }
 
 fn open(job: &Job<'_>) -> Result<WrittenLayer, Error> {
-    let (work, staging) = (&job.work, job.work.scene.staging);
+    let (work, target) = (&job.work, job.work.scene.target);
     let layer = work.descriptor;
     // What can be told without the key is told before a token is asked.
     let annotations = layer.annotations();
     let packets = annotations::packets(&annotations)?;
     let public = PublicOptions::of(&annotations)?;
-    let blob = work.blob()?;
+    let blob = work.scene.source.blob_twice(&layer.digest, layer.size)?;
     let diff_id = expected_diff_id(job)?;
 
     work.go_on()?;
@@ -46,10 +46,10 @@ fn open(job: &Job<'_>) -> Result<WrittenLayer, Error> {
 
     work.begin(2 * layer.size);
     let verified = verify(blob, layer.size, &layer.digest, &public, &optsdata, |n| work.read(n))?;
-    let mut out = staging.blob()?;
+    let mut out = target.blob()?;
     let (digest, size) =
-        release(verified.plaintext()?, &mut out, staging.place(), &expected, &mut |n| work.read(n))?;
-    staging.keep(out, &digest)?;
+        release(verified.plaintext()?, &mut out, &target.place(), &expected, &mut |n| work.read(n))?;
+    out.keep(&digest)?;
     work.done();
     Ok(WrittenLayer {
         source: layer.digest.clone(),

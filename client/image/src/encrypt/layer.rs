@@ -1,6 +1,6 @@
 //! One layer: its key wrapped, then read, checked and encrypted; or copied and checked.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 
 use serde_json::{Map, Value};
 
@@ -36,8 +36,8 @@ impl Job<'_> {
 
 fn encrypt(work: &Work<'_>, wrapper: &dyn Wrapper) -> Result<Made, Error> {
     let layer = work.descriptor;
-    let staging = work.scene.staging;
-    let blob = work.blob()?;
+    let target = work.scene.target;
+    let blob = work.scene.source.blob(&layer.digest, layer.size)?;
     // Wrapped first: a refusal shall not come after minutes of work.
     let optsdata = cipher::new_key(&layer.digest)?;
     let packets = wrapper.wrap(&optsdata).map_err(|error| {
@@ -49,12 +49,12 @@ fn encrypt(work: &Work<'_>, wrapper: &dyn Wrapper) -> Result<Made, Error> {
     }
 
     work.begin(layer.size);
-    let mut out = staging.blob()?;
-    let write = |block: &[u8]| out.write_all(block).map_err(Error::io("write to", staging.place()));
+    let mut out = target.blob()?;
+    let write = |block: &[u8]| out.write_all(block).map_err(Error::writing(target.place()));
     // One byte beyond the size, to see that nothing is there.
     let plaintext = blob.take(layer.size.saturating_add(1));
     let made = cipher::encrypt(plaintext, layer.size, &optsdata, write, |n| work.read(n))?;
-    staging.keep(out, &made.digest)?;
+    out.keep(&made.digest)?;
     work.done();
     Ok(Made {
         written: WrittenLayer {
