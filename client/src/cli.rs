@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use holdfast_image::{Platform, Reference};
+use holdfast_image::Platform;
 
 pub(crate) use self::node::{Doctor, Node, SetupContainerd};
 use crate::place::{Place, Shelf};
@@ -91,17 +91,9 @@ pub(crate) enum Verb {
 
 #[derive(Subcommand)]
 pub(crate) enum ImageVerb {
-    /// Decrypt an image to another OCI layout; it appears there only whole.
-    Decrypt {
-        /// The encrypted image: oci:DIR or oci:DIR:TAG.
-        source: Reference,
-        /// Where it goes: a new layout, or another image in an existing one.
-        target: Reference,
-        /// Only this platform of a multi-platform image: os/arch or os/arch/variant.
-        #[arg(long, value_name = "PLATFORM")]
-        platform: Option<Platform>,
-    },
-    /// Encrypt an image to another OCI layout; it appears there only whole.
+    /// Decrypt an image to another, in an OCI layout or a registry; it appears there only whole.
+    Decrypt(ImageDecrypt),
+    /// Encrypt an image to another, in an OCI layout or a registry; it appears there only whole.
     ///
     /// Each layer gets a key of its own, which every recipient can open alone. What is written is
     /// ocicrypt's format, which skopeo, podman, containerd and CRI-O open. Public keys need no daemon.
@@ -184,11 +176,27 @@ pub(crate) struct ImageInventory {
 }
 
 #[derive(Args)]
+pub(crate) struct ImageDecrypt {
+    /// The encrypted image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+    pub(crate) source: Place,
+    /// Where it goes: a new layout, another image in an existing one, or docker://HOST/REPOSITORY:TAG.
+    pub(crate) target: Place,
+    /// Only this platform of a multi-platform image: os/arch or os/arch/variant.
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
+    /// Where encrypted layers from a registry are kept until they are checked; without it, TMPDIR or /tmp.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tmpdir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+}
+
+#[derive(Args)]
 pub(crate) struct ImageEncrypt {
-    /// The image: oci:DIR or oci:DIR:TAG.
-    pub(crate) source: Reference,
-    /// Where it goes: a new layout, or another image in an existing one.
-    pub(crate) target: Reference,
+    /// The image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+    pub(crate) source: Place,
+    /// Where it goes: a new layout, another image in an existing one, or docker://HOST/REPOSITORY:TAG.
+    pub(crate) target: Place,
     /// Who shall open it, as often as there are recipients: jwe:FILE, a public key in PEM, DER or JWK, or an
     /// X.509 certificate; or holdfast:ALIAS, a key of the daemon's.
     #[arg(long, value_name = "RECIPIENT", required = true)]
@@ -206,6 +214,8 @@ pub(crate) struct ImageEncrypt {
     /// Layers at a time; without it, as many as there are cores, at most 4.
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
 }
 
 #[derive(Args)]

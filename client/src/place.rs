@@ -1,13 +1,15 @@
 //! Where an image is: a layout on disk, or a registry.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_image::{Reference, Root, printable};
+use holdfast_image::{Reference, Source, Target, printable};
 use holdfast_registry::{
-    Credentials, Manifest, Options, Reference as RegistryReference, Registry, Repository, RepositoryName,
+    Credentials, Options, Pulled, Pushed, Reference as RegistryReference, Registry, Repository, RepositoryName,
 };
 use tokio::runtime::Runtime;
 
@@ -98,12 +100,48 @@ pub(crate) fn repository(reference: &RegistryReference, options: &Options) -> Re
     Ok(Repository::new(registry, reference.repository.clone()))
 }
 
-/// What a manifest in a registry is the root of.
-pub(crate) fn root(manifest: &Manifest) -> Root {
-    Root {
-        media_type: manifest.media_type.clone(),
-        digest: manifest.digest.clone(),
-        size: manifest.bytes.len() as u64,
+/// The registries of one command: each is reached once, so that what it asked for is shown to it at once.
+pub(crate) struct Registries {
+    options: Options,
+    reached: HashMap<String, Arc<Registry>>,
+}
+
+impl Registries {
+    pub(crate) fn new(options: Options) -> Registries {
+        Registries { options, reached: HashMap::new() }
+    }
+
+    /// Where an image is read from; layers that are read twice are kept in `tmpdir` meanwhile.
+    pub(crate) fn source(&mut self, place: &Place, tmpdir: &Path) -> Result<Box<dyn Source>, Failure> {
+        Ok(match place {
+            Place::Layout(reference) => Box::new(reference.clone()),
+            Place::Registry(reference) => {
+                Box::new(Pulled::new(self.repository(reference)?, reference.target.clone(), tmpdir))
+            }
+        })
+    }
+
+    /// Where an image is written to.
+    pub(crate) fn target(&mut self, place: &Place) -> Result<Box<dyn Target>, Failure> {
+        Ok(match place {
+            Place::Layout(reference) => Box::new(reference.clone()),
+            Place::Registry(reference) => {
+                Box::new(Pushed::new(self.repository(reference)?, &reference.target)?)
+            }
+        })
+    }
+
+    fn repository(&mut self, reference: &RegistryReference) -> Result<Repository, Failure> {
+        let host = reference.repository.host();
+        let registry = match self.reached.get(host) {
+            Some(registry) => registry.clone(),
+            None => {
+                let registry = Arc::new(Registry::connect(host, &self.options)?);
+                self.reached.insert(host.to_owned(), registry.clone());
+                registry
+            }
+        };
+        Ok(Repository::new(registry, reference.repository.clone()))
     }
 }
 

@@ -26,9 +26,7 @@ use crate::output;
 pub(crate) fn run(cli: Cli, inherited: Inherited, holder: &mut Holder) -> Result<(), Failure> {
     let common = &cli.common;
     match cli.verb {
-        Verb::Image(ImageVerb::Decrypt { source, target, platform }) => {
-            image_decrypt::run(common, &source, &target, platform.as_ref())
-        }
+        Verb::Image(ImageVerb::Decrypt(wanted)) => image_decrypt::run(common, &wanted),
         Verb::Image(ImageVerb::Encrypt(wanted)) => image_encrypt::run(common, &wanted),
         Verb::Image(ImageVerb::Inspect { source, registry }) => {
             image_inspect::run(common, &source, &registry)

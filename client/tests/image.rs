@@ -210,7 +210,7 @@ fn inspect_needs_no_daemon_and_shows_who_can_open() {
 fn what_is_not_understood_ends_with_2() {
     let dir = tempdir().unwrap();
     for args in [
-        &["image", "decrypt", "docker://alpine", "oci:x"][..],
+        &["image", "decrypt", "docker://Alpine", "oci:x"][..],
         &["image", "decrypt", "oci:x"],
         &["image", "decrypt", "oci:x", "oci:y", "--platform", "linux"],
         &["--timeout", "0", "status"],

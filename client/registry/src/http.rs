@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use holdfast_image::printable;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -20,13 +21,15 @@ use crate::error::in_its_words;
 use crate::reference::server;
 
 pub(crate) use self::answer::bounded;
-use self::answer::{Later, complaint, is_later, is_refusal_of_ours, next_page, why};
+pub(crate) use self::answer::{Later, why};
+use self::answer::{complaint, is_later, is_refusal_of_ours, next_page};
+pub(crate) use self::reach::TIMEOUT;
 pub use self::reach::{Options, Wait};
 use self::reach::{client, is_this_machine, may_speak, speaks_plain};
 use crate::{Error, RepositoryName};
 
 /// How often a request is sent to a registry that is busy or cannot be reached.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 /// The pause before the second try; it doubles from then on.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause that a registry may ask for.
@@ -48,12 +51,16 @@ pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     /// Behind `/v2/`.
     pub(crate) path: &'a str,
+    /// What `path` has come to be: where the registry has sent an upload.
+    pub(crate) place: Option<Url>,
     /// Whose credentials are shown.
     pub(crate) repository: &'a RepositoryName,
     /// What a token has to be for.
     pub(crate) scope: String,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) body: Option<Bytes>,
+    /// For the request up to the answer's headers; then for each silence in its body.
+    pub(crate) time: Duration,
 }
 
 impl Registry {
@@ -94,19 +101,28 @@ impl Registry {
 
     /// The same, of any status but those that mean "later".
     fn answer(&self, request: &Request<'_>) -> Result<Response, Error> {
-        let mut asked = false;
         let mut tries = 0;
         loop {
-            let failure = match self.prepared(request)?.send() {
+            match self.attempt(request)? {
+                Ok(response) => return Ok(response),
+                Err(later) => self.wait(&mut tries, &later)?,
+            }
+        }
+    }
+
+    /// Sends a request once; or twice, if credentials are asked for. The inner error may pass.
+    pub(crate) fn attempt(&self, request: &Request<'_>) -> Result<Result<Response, Later>, Error> {
+        let mut asked = false;
+        loop {
+            match self.prepared(request)?.send() {
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !asked => {
                     asked = true;
                     if !self.meet(auth::challenge(response.headers()), request)? {
-                        return Ok(response);
+                        return Ok(Ok(response));
                     }
-                    continue;
                 }
-                Ok(response) if is_later(response.status()) => Later::of(response),
-                Ok(response) => return Ok(response),
+                Ok(response) if is_later(response.status()) => return Ok(Err(Later::of(response))),
+                Ok(response) => return Ok(Ok(response)),
                 Err(error) if is_refusal_of_ours(&error) => {
                     return Err(Error::Unavailable(format!(
                         "{} is not spoken to: {}; give its authority with --ca, if it is to be trusted",
@@ -114,30 +130,45 @@ impl Registry {
                         why(&error)
                     )));
                 }
-                Err(error) => Later { why: why(&error), pause: None },
-            };
-            tries += 1;
-            if tries == TRIES {
-                return Err(Error::Unavailable(format!(
-                    "{} cannot be reached, or will not answer now: {}; tried {TRIES} times, try again later",
-                    self.name(),
-                    failure.why
-                )));
+                Err(error) => return Ok(Err(Later { why: why(&error), pause: None })),
             }
-            self.pause(failure.pause.unwrap_or(PAUSE * 2u32.pow(tries - 1)))?;
         }
     }
 
+    /// Waits before the next try, if there shall be one.
+    pub(crate) fn wait(&self, tries: &mut u32, later: &Later) -> Result<(), Error> {
+        *tries += 1;
+        if *tries >= TRIES {
+            return Err(Error::Unavailable(format!(
+                "{} cannot be reached, or will not answer now: {}; tried {TRIES} times, try again later",
+                self.name(),
+                later.why
+            )));
+        }
+        self.pause(later.pause.unwrap_or(PAUSE * 2u32.pow(*tries - 1)))
+    }
+
     fn prepared(&self, request: &Request<'_>) -> Result<RequestBuilder, Error> {
-        let mut builder = self.client.request(request.method.clone(), self.url(request.path)?);
+        let url = match &request.place {
+            Some(place) => place.clone(),
+            None => self.url(request.path)?,
+        };
+        let own = url.origin() == self.base.origin();
+        let mut builder = self.client.request(request.method.clone(), url);
+        // reqwest takes a time of the request's own for the whole answer too.
+        if request.time != TIMEOUT {
+            builder = builder.timeout(request.time);
+        }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        if let Some(accepted) = self.accepted().get(&request.scope) {
+        if let Some(accepted) = self.accepted().get(&request.scope)
+            && own
+        {
             builder = builder.header(AUTHORIZATION, accepted);
         }
-        if let Some(body) = request.body {
-            builder = builder.body(body.to_vec());
+        if let Some(body) = &request.body {
+            builder = builder.body(body.clone());
         }
         Ok(builder)
     }
@@ -149,6 +180,19 @@ impl Registry {
             .ok_or_else(|| {
                 Error::Odd(format!("{} leads to a place outside of itself; ask who runs it", self.name()))
             })
+    }
+
+    /// Where a `Location` of an upload leads, as a whole URL: it may be another machine's, which is shown no
+    /// credential.
+    pub(crate) fn place(&self, location: &str) -> Result<Url, Error> {
+        let url = self.base.join(location).ok();
+        url.filter(|url| url.origin() == self.base.origin() || self.may_speak(url)).ok_or_else(|| {
+            Error::Odd(format!(
+                "{} wants an upload to go to {}, which is not reached over TLS; ask who runs it",
+                self.name(),
+                printable(location)
+            ))
+        })
     }
 
     /// Gets what the registry asks for. False: nothing is at hand.
@@ -227,7 +271,7 @@ impl Registry {
         may_speak(url, self.options.plain_http)
     }
 
-    fn refused(&self, status: StatusCode, response: Response, request: &Request<'_>) -> Error {
+    pub(crate) fn refused(&self, status: StatusCode, response: Response, request: &Request<'_>) -> Error {
         let what = printable(&request.repository.to_string());
         let said = in_its_words(&complaint(response));
         match status {
@@ -276,10 +320,12 @@ impl Registry {
             let response = self.send(&Request {
                 method: Method::GET,
                 path: &path,
+                place: None,
                 repository,
                 scope: scope.to_owned(),
                 headers: Vec::new(),
                 body: None,
+                time: TIMEOUT,
             })?;
             let link = next_page(&response);
             let bytes = bounded(response, MAX_PAGE, "a page of a list")?;
@@ -305,7 +351,7 @@ impl Registry {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         printable(&self.host)
     }
 }

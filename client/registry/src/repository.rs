@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use holdfast_image::{Digest, DocumentKind, Documents};
+use bytes::Bytes;
+use holdfast_image::{Digest, DocumentKind, Documents, Root};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH};
 use serde_json::Value;
 
-use crate::http::{Request, bounded};
+use crate::http::{Request, TIMEOUT, bounded};
+use crate::image::in_image;
 use crate::reference::is_tag;
+use crate::upload::Upload;
 use crate::{Error, Registry, RepositoryName, Target};
 
 /// Longest manifest, index or config, in bytes.
@@ -21,7 +24,7 @@ const MAX_NAMES: usize = 1_000_000;
 /// A repository.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     name: RepositoryName,
 }
 
@@ -43,6 +46,14 @@ pub struct Referrer {
     pub kind: String,
     /// Where it is: a digest or a tag.
     pub place: String,
+}
+
+impl Manifest {
+    /// What it is the root of.
+    pub fn root(&self) -> Root {
+        let (media_type, digest) = (self.media_type.clone(), self.digest.clone());
+        Root { media_type, digest, size: self.bytes.len() as u64 }
+    }
 }
 
 impl Repository {
@@ -104,7 +115,7 @@ impl Repository {
         self.put_as(tag, media_type, bytes, instead_of)
     }
 
-    fn put_as(
+    pub(crate) fn put_as(
         &self,
         name: &str,
         media_type: &str,
@@ -147,7 +158,12 @@ impl Repository {
         let mut request = self.request(Method::POST, &path, Vec::new(), None);
         request.scope = format!("{} repository:{}:pull", request.scope, from.path());
         let response = self.registry.send(&request)?;
-        Ok(response.status().as_u16() == 201 && self.has(digest)?)
+        if response.status().as_u16() == 201 {
+            return self.has(digest);
+        }
+        // It has begun an upload instead, which nobody will go on with.
+        Upload::of(self, &response).map(drop)?;
+        Ok(false)
     }
 
     /// Whether a blob is in this repository.
@@ -191,22 +207,24 @@ impl Repository {
         }
     }
 
-    fn request<'a>(
+    pub(crate) fn request<'a>(
         &'a self,
         method: Method,
         path: &'a str,
         headers: Vec<(HeaderName, HeaderValue)>,
-        body: Option<&'a [u8]>,
+        body: Option<&[u8]>,
     ) -> Request<'a> {
         let actions = if matches!(method, Method::GET | Method::HEAD) { "pull" } else { "pull,push" };
-        Request { method, path, repository: &self.name, scope: self.scope(actions), headers, body }
+        let body = body.map(Bytes::copy_from_slice);
+        let (repository, scope) = (&self.name, self.scope(actions));
+        Request { method, path, place: None, repository, scope, headers, body, time: TIMEOUT }
     }
 
-    fn scope(&self, actions: &str) -> String {
+    pub(crate) fn scope(&self, actions: &str) -> String {
         format!("repository:{}:{actions}", self.name.path())
     }
 
-    fn path(&self, rest: &str) -> String {
+    pub(crate) fn path(&self, rest: &str) -> String {
         format!("/v2/{}/{rest}", self.name.path())
     }
 }
@@ -239,7 +257,7 @@ impl Documents for Repository {
                     .and_then(|response| bounded(response, MAX_DOCUMENT, "a config"))
             }
         };
-        read.map_err(|error| holdfast_image::Error::Elsewhere(Box::new(error)))
+        read.map_err(in_image)
     }
 }
 
@@ -249,7 +267,7 @@ fn own_media_type(bytes: &[u8]) -> Option<String> {
     Some(json.get("mediaType")?.as_str()?.to_owned())
 }
 
-fn header(response: &reqwest::blocking::Response, name: &HeaderName) -> Option<String> {
+pub(crate) fn header(response: &reqwest::blocking::Response, name: &HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 

@@ -2,34 +2,34 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_image::{Opener, Packet, Platform, Reference, Written, decrypt, inspect, printable};
+use holdfast_image::{Opener, Packet, Written, decrypt, inspect, printable};
 use holdfast_wire::OptsData;
 
 use super::written::document;
-use crate::cli::Common;
+use crate::cli::{Common, ImageDecrypt};
 use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
+use crate::place::{Place, Registries};
 use crate::progress::Bars;
 
-pub(crate) fn run(
-    common: &Common,
-    source: &Reference,
-    target: &Reference,
-    platform: Option<&Platform>,
-) -> Result<(), Failure> {
-    // Faults of the image are told first, and one without encryption needs no daemon.
-    let encrypted = inspect(source)?.manifests.iter().flat_map(|m| &m.layers).any(|layer| layer.encrypted);
+pub(crate) fn run(common: &Common, wanted: &ImageDecrypt) -> Result<(), Failure> {
     let runtime = daemon::runtime()?;
     let interrupt = Interrupt::install(runtime.handle())?;
+    let mut registries = Registries::new(wanted.registry.read(runtime.clone(), interrupt.clone())?);
+    let tmpdir = wanted.tmpdir.clone().unwrap_or_else(std::env::temp_dir);
+    let source = registries.source(&wanted.source, &tmpdir)?;
+    let target = registries.target(&wanted.target)?;
+    // Faults of the image are told first, and one without encryption needs no daemon.
+    let encrypted = inspect(&*source)?.manifests.iter().flat_map(|m| &m.layers).any(|layer| layer.encrypted);
     let opener = DaemonOpener {
         daemon: encrypted.then(|| Daemon::connect_on(common, runtime)).transpose()?,
         interrupt: interrupt.clone(),
         aliases: Mutex::default(),
     };
     let bars = Bars::new(interrupt);
-    let result = decrypt(source, target, platform, &opener, &bars);
+    let result = decrypt(&*source, &*target, wanted.platform.as_ref(), &opener, &bars);
     bars.clear();
     let made = result?;
 
@@ -39,13 +39,14 @@ pub(crate) fn run(
         // Not a failure: the image is there, and is what was asked for.
         let _ = writeln!(
             std::io::stderr(),
-            "holdfast: note: no layer of {source} is encrypted; it was copied as it is"
+            "holdfast: note: no layer of {} is encrypted; it was copied as it is",
+            wanted.source
         );
     }
     if common.json {
-        output::print_json(&document(target, &made, &aliases, "decrypted"))?;
+        output::print_json(&document(&wanted.target, &made, &aliases, "decrypted"))?;
     } else {
-        output::print(&line(target, &made, &aliases))?;
+        output::print(&line(&wanted.target, &made, &aliases))?;
     }
     Ok(())
 }
@@ -74,7 +75,7 @@ impl Opener for DaemonOpener {
     }
 }
 
-fn line(target: &Reference, made: &Written, aliases: &[String]) -> String {
+fn line(target: &Place, made: &Written, aliases: &[String]) -> String {
     let layers = made.layers().count();
     let opened = made.changed_layers();
     let mut line = format!("{target} is {}: {opened} of {layers} layers decrypted", made.digest);

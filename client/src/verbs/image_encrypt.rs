@@ -1,6 +1,6 @@
 use std::io::Write as _;
 
-use holdfast_image::{Reference, Selection, Written, encrypt, inspect, printable};
+use holdfast_image::{Selection, Written, encrypt, inspect, printable};
 use holdfast_wire::Labels;
 
 use super::written::document;
@@ -9,6 +9,7 @@ use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
+use crate::place::{Place, Registries};
 use crate::progress::Bars;
 use crate::recipients::{Recipients, Wraps};
 
@@ -16,14 +17,17 @@ pub(crate) fn run(common: &Common, wanted: &ImageEncrypt) -> Result<(), Failure>
     let labels = labels(&wanted.labels)?;
     // Faults of the keys and of the image are told before anybody is asked.
     let recipients = Recipients::read(&wanted.to, labels)?;
-    inspect(&wanted.source)?;
     let runtime = daemon::runtime()?;
     let interrupt = Interrupt::install(runtime.handle())?;
+    let mut registries = Registries::new(wanted.registry.read(runtime.clone(), interrupt.clone())?);
+    let source = registries.source(&wanted.source, &std::env::temp_dir())?;
+    let target = registries.target(&wanted.target)?;
+    inspect(&*source)?;
     let daemon = recipients.need_daemon().then(|| Daemon::connect_on(common, runtime.clone())).transpose()?;
     let wraps = Wraps { recipients: &recipients, daemon: daemon.as_ref(), interrupt: interrupt.clone() };
     let selection = Selection { platforms: wanted.platforms.clone(), layers: wanted.layers.clone() };
     let bars = Bars::new(interrupt);
-    let result = encrypt(&wanted.source, &wanted.target, &selection, &wraps, wanted.jobs, &bars);
+    let result = encrypt(&*source, &*target, &selection, &wraps, wanted.jobs, &bars);
     bars.clear();
     let made = result?;
 
@@ -52,7 +56,7 @@ pub(super) fn labels(typed: &[(String, String)]) -> Result<Labels, Failure> {
     Ok(labels)
 }
 
-fn line(target: &Reference, made: &Written, recipients: &[String]) -> String {
+fn line(target: &Place, made: &Written, recipients: &[String]) -> String {
     let layers = made.layers().count();
     let encrypted = made.changed_layers();
     let mut line = format!(

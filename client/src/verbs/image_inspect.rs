@@ -18,7 +18,7 @@ pub(crate) fn run(common: &Common, source: &Place, registry: &RegistryOptions) -
             let runtime = daemon::runtime()?;
             let interrupt = Interrupt::install(runtime.handle())?;
             let repository = place::repository(reference, &registry.read(runtime, interrupt)?)?;
-            inspect_root(&place::root(&repository.manifest(&reference.target)?), &repository)?
+            inspect_root(&repository.manifest(&reference.target)?.root(), &repository)?
         }
     };
     if common.json {

@@ -13,7 +13,7 @@ use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Table};
-use crate::place::{self, Shelf};
+use crate::place::Shelf;
 use crate::recipients::Recipients;
 use crate::rewrapper::ThroughDaemon;
 
@@ -137,7 +137,7 @@ impl Inventory<'_> {
             let holders = match self.seen.get(&manifest.digest) {
                 Some(holders) => holders.clone(),
                 None => {
-                    let image = inspect_root(&place::root(&manifest), repository)
+                    let image = inspect_root(&manifest.root(), repository)
                         .map_err(|error| incomplete(error.into()))?;
                     self.holders(&image).map_err(incomplete)?
                 }

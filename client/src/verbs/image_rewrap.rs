@@ -116,7 +116,7 @@ impl InRegistry<'_> {
 
     fn rewrapped(&self, target: &Target) -> Result<(Rewrapped, Vec<Referrer>), Failure> {
         let manifest = self.repository.manifest(target)?;
-        let made = rewrap(self.repository, &place::root(&manifest), self.wish, self.through)?;
+        let made = rewrap(self.repository, &manifest.root(), self.wish, self.through)?;
         let Some((root, inner)) = made.documents.split_last() else {
             return Ok((made, Vec::new()));
         };

@@ -1,10 +1,12 @@
 //! An image that was written, as JSON: the same document for every verb that writes one.
 
-use holdfast_image::{Platform, Reference, Written};
+use holdfast_image::{Platform, Written};
 use serde_json::{Value, json};
 
+use crate::place::Place;
+
 /// `keys` are those it was done with; `changed` is what a layer of which that is true has become.
-pub(super) fn document(target: &Reference, made: &Written, keys: &[String], changed: &str) -> Value {
+pub(super) fn document(target: &Place, made: &Written, keys: &[String], changed: &str) -> Value {
     let manifests = made.manifests.iter().map(|manifest| {
         let layers = manifest.layers.iter().map(|layer| {
             json!({

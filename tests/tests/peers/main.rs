@@ -18,4 +18,5 @@ mod scene;
 mod skopeo;
 mod symmetric;
 mod tcp;
+mod transfer;
 mod trouble;

@@ -24,7 +24,7 @@ impl FromStr for Reference {
         };
         let rest = text.strip_prefix("oci:").ok_or_else(|| match text.split_once(':') {
             Some(("docker" | "docker-archive" | "oci-archive" | "dir" | "containers-storage", _)) => {
-                wrong("an OCI layout is wanted here (skopeo copy makes one of anything)")
+                wrong("only OCI layouts and registries are read (skopeo copy makes a layout of anything)")
             }
             _ => wrong("no image transport given"),
         })?;

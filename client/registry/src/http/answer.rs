@@ -35,13 +35,13 @@ pub(super) fn is_later(status: StatusCode) -> bool {
 }
 
 /// Not now.
-pub(super) struct Later {
-    pub(super) why: String,
-    pub(super) pause: Option<Duration>,
+pub(crate) struct Later {
+    pub(crate) why: String,
+    pub(crate) pause: Option<Duration>,
 }
 
 impl Later {
-    pub(super) fn of(response: Response) -> Later {
+    pub(crate) fn of(response: Response) -> Later {
         // A date (RFC 9110 section 10.2.3) is not read: our clock may differ from its.
         let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let status = response.status().as_u16();
@@ -76,7 +76,7 @@ pub(super) fn is_refusal_of_ours(error: &reqwest::Error) -> bool {
 }
 
 /// The root of it: the library's own text has the whole URL in it.
-pub(super) fn why(error: &reqwest::Error) -> String {
+pub(crate) fn why(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

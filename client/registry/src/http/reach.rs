@@ -12,8 +12,8 @@ use super::answer::why;
 use crate::{Credentials, Error};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For one request with its answer; none of these moves a layer.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// For one request up to the headers of its answer, and then for each silence in its body.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_REDIRECTS: usize = 5;
 
 /// Waits that long; true if the caller wants to stop.

@@ -1,0 +1,207 @@
+//! Images that are encrypted and decrypted straight in a registry, with skopeo on the other side.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use holdfast_e2e::counted::Counted;
+use holdfast_e2e::house::{Daemon, House};
+use holdfast_e2e::peers::registry::Registry;
+use holdfast_e2e::peers::{PATIENCE, Peers, succeeds};
+use holdfast_e2e::stall::Stall;
+use holdfast_e2e::{image, must, must_fail};
+use hsm_sim::{KeyKind, Process};
+
+/// A registry, and a daemon with one key.
+struct Scene {
+    house: House,
+    peers: Peers,
+    registry: Registry,
+    plain: PathBuf,
+    _daemon: Daemon,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let house = House::new().key("images", KeyKind::Rsa3072);
+        let peers = Peers::of(&house);
+        let plain = image::build(house.dir.path(), 3);
+        let registry = Registry::start(&peers);
+        let daemon = house.start();
+        Scene { house, peers, registry, plain, _daemon: daemon }
+    }
+
+    fn name(&self, image: &str) -> String {
+        format!("docker://{}/{image}", self.registry.address())
+    }
+
+    fn layout(&self, name: &str) -> PathBuf {
+        self.house.dir.path().join(name)
+    }
+
+    /// `holdfast image VERB FROM TO OPTIONS`, without credentials of the machine's.
+    fn image(&self, verb: &str, from: &str, to: &str, options: &[&str]) -> Command {
+        let mut command = self.house.holdfast();
+        command.env("HOME", self.house.dir.path()).env_remove("XDG_RUNTIME_DIR");
+        command.args(["image", verb, from, to]).args(options);
+        command
+    }
+
+    fn skopeo(&self, from: &str, to: &str, options: &[&str]) {
+        let mut copy = self.peers.skopeo();
+        copy.args(["copy", "--src-tls-verify=false", "--dest-tls-verify=false"]).args(options);
+        copy.arg(from).arg(to);
+        succeeds(copy);
+    }
+
+    /// skopeo opens it through the daemon, to what it was.
+    fn skopeo_opens(&self, image: &str) {
+        let opened = self.layout("opened-by-skopeo");
+        let _ = std::fs::remove_dir_all(&opened);
+        self.skopeo(&self.name(image), &image::oci(&opened), &["--decryption-key", "provider:holdfast"]);
+        assert!(image::same_layers(&self.plain, &opened), "{image}");
+        assert_eq!(image::manifest(&self.plain)["config"], image::manifest(&opened)["config"]);
+    }
+
+    /// The image is in the registry, not encrypted, and is what it was.
+    fn is_plain(&self, image: &str) {
+        let copied = self.layout("copied");
+        let _ = std::fs::remove_dir_all(&copied);
+        self.skopeo(&self.name(image), &image::oci(&copied), &[]);
+        assert!(image::same_layers(&self.plain, &copied), "{image}");
+    }
+
+    /// No tag of this repository, and no upload that was left.
+    fn has_nothing(&self, repository: &str) {
+        let dir = self.layout("registry/docker/registry/v2/repositories").join(repository);
+        for left in ["_manifests/tags", "_uploads"] {
+            assert_eq!(entries(&dir.join(left)), Vec::<String>::new(), "{left}");
+        }
+    }
+}
+
+fn entries(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+const TO: [&str; 2] = ["--to", "holdfast:images"];
+
+#[test]
+fn a_layout_is_encrypted_into_a_registry_and_skopeo_opens_it() {
+    let scene = Scene::new();
+    let plain = image::oci(&scene.plain);
+    let said = must(&mut scene.image("encrypt", &plain, &scene.name("app:v1"), &TO));
+    assert!(said.contains(": 3 of 3 layers encrypted to"), "{said}");
+    scene.skopeo_opens("app:v1");
+    // Once more, under the tag that is there.
+    must(&mut scene.image("encrypt", &plain, &scene.name("app:v1"), &TO));
+    scene.skopeo_opens("app:v1");
+}
+
+#[test]
+fn an_image_in_a_registry_is_encrypted_to_another_and_what_stays_is_not_moved() {
+    let scene = Scene::new();
+    scene.skopeo(&image::oci(&scene.plain), &scene.name("plain:v1"), &[]);
+    // The last of three layers is the largest.
+    let counted = Counted::way_to(scene.registry.address());
+    let name = |image: &str| format!("docker://{}/{image}", counted.address());
+    let options = ["--to", "holdfast:images", "--layer", "0"];
+    let said = must(&mut scene.image("encrypt", &name("plain:v1"), &name("app:v1"), &options));
+    assert!(said.contains(": 1 of 3 layers encrypted to") && said.contains(", 2 copied"), "{said}");
+    let sizes: Vec<u64> = image::manifest(&scene.plain)["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["size"].as_u64().unwrap())
+        .collect();
+    // The chosen layer went both ways; of the others nothing did.
+    assert!(counted.bytes() < 2 * sizes[0] + 40_000, "{} bytes, layers {sizes:?}", counted.bytes());
+    scene.skopeo_opens("app:v1");
+
+    let said = must_fail(&mut scene.image("encrypt", &scene.name("plain:v1"), &scene.name("plain:v1"), &TO));
+    assert!(said.contains("would stay there; name another tag or repository"), "{said}");
+}
+
+#[test]
+fn what_skopeo_encrypted_is_decrypted_to_a_layout_and_to_a_registry() {
+    let scene = Scene::new();
+    let plain = image::oci(&scene.plain);
+    scene.skopeo(&plain, &scene.name("app:v1"), &["--encryption-key", "provider:holdfast:images"]);
+    let (opened, tmpdir) = (scene.layout("opened"), scene.layout("tmp"));
+    std::fs::create_dir(&tmpdir).unwrap();
+    let tmp = format!("--tmpdir={}", tmpdir.display());
+    let said = must(&mut scene.image("decrypt", &scene.name("app:v1"), &image::oci(&opened), &[&tmp]));
+    assert!(said.contains(": 3 of 3 layers decrypted with images"), "{said}");
+    assert!(image::same_layers(&scene.plain, &opened));
+    assert_eq!(entries(&tmpdir), Vec::<String>::new());
+
+    must(&mut scene.image("decrypt", &scene.name("app:v1"), &scene.name("opened/app:v1"), &[&tmp]));
+    scene.is_plain("opened/app:v1");
+    // From a layout to a registry.
+    let sealed = scene.layout("sealed");
+    scene.skopeo(&scene.name("app:v1"), &image::oci(&sealed), &[]);
+    must(&mut scene.image("decrypt", &image::oci(&sealed), &scene.name("from-layout:v1"), &[]));
+    scene.is_plain("from-layout:v1");
+
+    let missing = scene.layout("missing");
+    let options = [&*format!("--tmpdir={}", missing.display())];
+    let said = must_fail(&mut scene.image("decrypt", &scene.name("app:v1"), &scene.name("no:v1"), &options));
+    assert!(said.contains("--tmpdir names another directory"), "{said}");
+    scene.has_nothing("no");
+}
+
+#[test]
+fn an_image_that_none_of_the_keys_opens_gets_no_tag() {
+    let scene = Scene::new();
+    let foreign = scene.layout("foreign.pem");
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/keys");
+    std::fs::copy(vectors.join("rsa4096.pub.pem"), &foreign).unwrap();
+    let to = format!("jwe:{}", foreign.display());
+    scene.skopeo(&image::oci(&scene.plain), &scene.name("app:v1"), &["--encryption-key", &to]);
+    let said = must_fail(&mut scene.image("decrypt", &scene.name("app:v1"), &scene.name("opened:v1"), &[]));
+    assert!(said.contains("of 3 (sha256:"), "{said}");
+    scene.has_nothing("opened");
+}
+
+#[test]
+fn a_layer_that_was_damaged_gets_no_tag() {
+    let scene = Scene::new();
+    let plain = image::oci(&scene.plain);
+    must(&mut scene.image("encrypt", &plain, &scene.name("app:v1"), &TO));
+    // In the registry's own store, which does not look again. It has the length that it had.
+    let sealed = scene.layout("sealed");
+    scene.skopeo(&scene.name("app:v1"), &image::oci(&sealed), &[]);
+    let layer = image::layers(&sealed)[2].replace("sha256:", "");
+    let blobs = scene.layout("registry/docker/registry/v2/blobs/sha256");
+    let blob = blobs.join(&layer[..2]).join(&layer).join("data");
+    let mut bytes = std::fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let said = must_fail(&mut scene.image("decrypt", &scene.name("app:v1"), &scene.name("opened:v1"), &[]));
+    assert!(said.contains("layer 3 of 3") && said.contains("not that of the manifest"), "{said}");
+    scene.has_nothing("opened");
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_no_tag() {
+    let scene = Scene::new();
+    let plain = image::oci(&scene.plain);
+    must(&mut scene.image("encrypt", &plain, &scene.name("app:v1"), &TO));
+    for verb in ["encrypt", "decrypt"] {
+        let (from, to) = match verb {
+            "encrypt" => (plain.clone(), scene.name("killed-encrypt:v1")),
+            _ => (scene.name("app:v1"), scene.name("killed-decrypt:v1")),
+        };
+        let stall = Stall::of(&scene.house.hsm);
+        let options: &[&str] = if verb == "encrypt" { &TO } else { &[] };
+        let mut command = scene.image(verb, &from, &to, options);
+        command.args(["--timeout", "60s"]);
+        let process = Process::spawn(command, "holdfast").unwrap();
+        // It has begun, and waits for its key.
+        let mut process = process.ready_when(PATIENCE, |_| scene.house.places_taken() >= 1).unwrap();
+        process.kill().unwrap();
+        drop(stall);
+        scene.has_nothing(&format!("killed-{verb}"));
+    }
+}
