@@ -137,6 +137,9 @@ pub(crate) struct RegistryOptions {
 pub(crate) struct ImageRewrap {
     /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) image: Place,
+    /// Where it is written instead, in the same registry: docker://HOST/REPOSITORY:TAG. Its layers are mounted there.
+    #[arg(conflicts_with_all = ["all_tags", "dry_run"])]
+    pub(crate) target: Option<Place>,
     /// Who shall open it, and nobody else: jwe:FILE or holdfast:ALIAS. May be repeated.
     #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<Recipient>,

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use holdfast_image::{Reference, Source, Target, printable};
 use holdfast_registry::{
-    Credentials, Options, Pulled, Pushed, Reference as RegistryReference, Registry, Repository, RepositoryName,
+    Credentials, Options, Pulled, Pushed, Reference as RegistryReference, Registry, Repository,
+    RepositoryName,
 };
 use tokio::runtime::Runtime;
 

@@ -43,7 +43,10 @@ impl Progress for Bars {
                     bar.set_style(style.progress_chars("=> "));
                 }
                 let mut bars = self.one.lock().unwrap_or_else(PoisonError::into_inner);
-                bars.insert(layer.number, bar);
+                // One that was begun again.
+                if let Some(old) = bars.insert(layer.number, bar) {
+                    self.all.remove(&old);
+                }
             }
             Event::Read { layer, bytes } => {
                 if let Some(bar) = self.of(layer) {

@@ -73,6 +73,11 @@ impl Error {
         move |source| Error::Io { what: format!("cannot write to {place}"), source }
     }
 
+    /// Whether a target lost a blob that was being written, which can be begun again.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::ConnectionReset)
+    }
+
     /// Whether it is, at its root, the caller's own wish.
     pub fn is_cancelled(&self) -> bool {
         match self {

@@ -53,7 +53,7 @@ pub use platform::Platform;
 pub use progress::{Event, LayerName, Progress};
 pub use rewrap::{
     Change, Opened, Reason, Refusal, Rewrapped, RewrappedLayer, RewrappedManifest, Rewrapper, Wish, holders,
-    rewrap, rewrap_layout,
+    rewrap, rewrap_layout, rewrap_to,
 };
 pub use root::{NewDocument, Root};
 pub use tree::{DocumentKind, Documents};

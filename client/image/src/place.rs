@@ -81,7 +81,8 @@ pub trait NewImage: Sync {
     fn commit(self: Box<Self>, root: &RootDocument) -> Result<(), Error>;
 }
 
-/// A blob that is being written. Dropped before it is kept, nothing of it stays.
+/// A blob that is being written. Dropped before it is kept, nothing of it stays. An error of the kind
+/// `ConnectionReset` says that it was lost and may be begun again.
 pub trait NewBlob: Write + Send {
     /// Gives it its name. The caller has checked its digest.
     fn keep(self: Box<Self>, digest: &Digest) -> Result<(), Error>;

@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 
 use crate::descriptor::Descriptor;
 use crate::layout::Layout;
+use crate::place::{RootDocument, Source, Target};
 use crate::root::{NewDocument, Root};
 use crate::staging::Staging;
-use crate::tree::{self, Configs, Content, Documents, Image, Node};
+use crate::tree::{self, Configs, Content, DocumentKind, Documents, Image, Node};
 use crate::written::rewritten;
 use crate::{Digest, Error, Packet, Platform, Reference};
 
@@ -156,8 +157,41 @@ pub fn rewrap(
     wish: &Wish,
     rewrapper: &dyn Rewrapper,
 ) -> Result<Rewrapped, Error> {
-    let (rewrapped, _) =
-        rewrap_node(&tree::read(from, root.descriptor()?, Configs::Leave)?, wish, rewrapper)?;
+    let root = tree::read(from, root.descriptor()?, Configs::Leave)?;
+    let (rewrapped, _) = rewrap_node(&root, wish, rewrapper, Written::Changed)?;
+    Ok(rewrapped)
+}
+
+/// Writes the image anew as `target`, which has its layers already or can have them without their being moved.
+pub fn rewrap_to(
+    source: &dyn Source,
+    target: &dyn Target,
+    wish: &Wish,
+    rewrapper: &dyn Rewrapper,
+) -> Result<Rewrapped, Error> {
+    let from = source.open()?;
+    let root = tree::read(&*from, Descriptor::read(&from.root()?.into(), "the image")?, Configs::Leave)?;
+    let (rewrapped, descriptor) = rewrap_node(&root, wish, rewrapper, Written::All)?;
+    let Some((last, inner)) = rewrapped.documents.split_last() else {
+        return Ok(rewrapped);
+    };
+    let new = target.begin(&source.location())?;
+    for (_, image) in root.images() {
+        for blob in image.manifest.layers.iter().chain([&image.manifest.config]) {
+            if !new.has(&blob.digest)? {
+                return Err(Error::Reference(format!(
+                    "{} is not at {}, and cannot be had there without being moved; copy the image there first (skopeo copy), and rewrap it there",
+                    blob.digest.short(),
+                    new.place()
+                )));
+            }
+        }
+    }
+    for document in inner {
+        new.document(DocumentKind::Manifest, &document.media_type, &document.bytes)?;
+    }
+    let (media_type, bytes) = (last.media_type.clone(), last.bytes.clone());
+    new.commit(&RootDocument { media_type, bytes, descriptor })?;
     Ok(rewrapped)
 }
 
@@ -165,7 +199,7 @@ pub fn rewrap(
 pub fn rewrap_layout(image: &Reference, wish: &Wish, rewrapper: &dyn Rewrapper) -> Result<Rewrapped, Error> {
     let layout = Layout::open(&image.directory)?;
     let root = tree::read(&layout, layout.image(image.tag.as_deref())?, Configs::Leave)?;
-    let (rewrapped, entry) = rewrap_node(&root, wish, rewrapper)?;
+    let (rewrapped, entry) = rewrap_node(&root, wish, rewrapper, Written::Changed)?;
     if !rewrapped.documents.is_empty() {
         let staging = Staging::new(image)?;
         for document in &rewrapped.documents {
@@ -180,17 +214,27 @@ fn rewrap_node(
     root: &Node,
     wish: &Wish,
     rewrapper: &dyn Rewrapper,
+    written: Written,
 ) -> Result<(Rewrapped, Map<String, Value>), Error> {
-    let mut writer =
-        Writer { wish, rewrapper, done: HashMap::new(), documents: Vec::new(), manifests: Vec::new() };
+    let (documents, manifests) = (Vec::new(), Vec::new());
+    let mut writer = Writer { wish, rewrapper, written, done: HashMap::new(), documents, manifests };
     let (made, entry) = writer.node(root)?;
     let Writer { documents, manifests, .. } = writer;
     Ok((Rewrapped { root: made, documents, manifests }, entry))
 }
 
+/// Which documents are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Those that are others now.
+    Changed,
+    All,
+}
+
 struct Writer<'a> {
     wish: &'a Wish,
     rewrapper: &'a dyn Rewrapper,
+    written: Written,
     /// What became of a layer's annotations: platforms share layers, and each is opened once.
     done: HashMap<(Digest, String), layer::Rewrapped>,
     documents: Vec<NewDocument>,
@@ -216,8 +260,8 @@ impl Writer<'_> {
             size: bytes.len() as u64,
         };
         let entry = node.descriptor.moved_to(&root.digest, root.size);
-        let new = root.digest != node.descriptor.digest;
-        if new && self.documents.iter().all(|known| known.digest != root.digest) {
+        let wanted = self.written == Written::All || root.digest != node.descriptor.digest;
+        if wanted && self.documents.iter().all(|known| known.digest != root.digest) {
             let (media_type, digest) = (root.media_type.clone(), root.digest.clone());
             self.documents.push(NewDocument { media_type, digest, bytes });
         }

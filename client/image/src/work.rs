@@ -11,6 +11,9 @@ use crate::place::{NewImage, StoredImage};
 use crate::tree::Image;
 use crate::{Error, Event, LayerName, Progress, WrittenLayer, printable};
 
+/// How often a layer is begun again whose target lost what it had of it.
+const AGAIN: u32 = 2;
+
 /// What all layers of an image have in common.
 #[derive(Clone, Copy)]
 pub(crate) struct Scene<'a> {
@@ -41,9 +44,17 @@ pub(crate) fn name(image: &Image, at: usize, images: usize, number: usize) -> La
 }
 
 impl Work<'_> {
-    /// Does it, unless it is to stop. The error, if any, names the layer.
-    pub(crate) fn run<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        self.go_on().and_then(|()| work()).map_err(|error| match error {
+    /// Does it, unless it is to stop; from its beginning again, with a new key if it has one, where the target
+    /// lost it. The error, if any, names the layer.
+    pub(crate) fn run<T>(&self, work: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        let mut again = 0;
+        let done = loop {
+            match self.go_on().and_then(|()| work()) {
+                Err(error) if error.is_lost() && again < AGAIN => again += 1,
+                done => break done,
+            }
+        };
+        done.map_err(|error| match error {
             // One that gave up because the caller wished so has nothing to tell.
             Error::Cancelled => Error::Cancelled,
             _ if self.scene.progress.cancelled() => Error::Cancelled,

@@ -23,6 +23,9 @@ pub enum Error {
     /// It cannot be reached, or goes on failing (429, 5xx).
     #[error("{0}")]
     Unavailable(String),
+    /// It has forgotten what it had of a blob that was being sent.
+    #[error("{0}")]
+    Lost(String),
     /// What it answers is not as the OCI distribution-spec says.
     #[error("{0}")]
     Odd(String),

@@ -2,13 +2,13 @@
 //! before its end, and what has to be sent again is one chunk at most.
 //!
 //! A chunk that failed is sent on from what the registry says it has. Where it has forgotten the upload, or
-//! keeps nothing of a chunk, that is an error: whoever made the bytes would have to make them again.
+//! keeps nothing of a chunk, that is an error: whoever made the bytes has to make them again. (docker-registry 2.8
+//! forgets an upload of which a chunk broke off, and resumes one of which a chunk was refused.)
 
 use std::io::{self, Write};
-use std::mem;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use holdfast_image::{Digest, NewBlob};
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
@@ -34,7 +34,7 @@ pub(crate) struct Upload<'r> {
     /// Where the next request goes.
     place: Url,
     /// What has not been sent.
-    chunk: Vec<u8>,
+    chunk: BytesMut,
     /// How long one gets.
     length: usize,
     /// Bytes that the registry has.
@@ -68,12 +68,12 @@ impl<'r> Upload<'r> {
         }
         let place = registry.place(&place)?;
         let length = CHUNK.max(least);
-        Ok(Upload { repository, place, chunk: Vec::new(), length, sent: 0, ended: false })
+        Ok(Upload { repository, place, chunk: BytesMut::new(), length, sent: 0, ended: false })
     }
 
     /// Sends what there is, however often it takes.
     fn send(&mut self) -> Result<(), Error> {
-        let mut rest = Bytes::from(mem::take(&mut self.chunk));
+        let mut rest = self.chunk.split().freeze();
         let mut tries = 0;
         while !rest.is_empty() {
             let had = self.sent;
@@ -107,6 +107,7 @@ impl<'r> Upload<'r> {
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 return Ok(Some(Later { why: "it has lost count of an upload".to_owned(), pause: None }));
             }
+            StatusCode::NOT_FOUND => return Err(self.forgotten()),
             status => return Err(self.repository.registry.refused(status, answer, &request)),
         }
         Ok(None)
@@ -175,6 +176,7 @@ impl<'r> Upload<'r> {
             status if status.as_u16() < 400 => {}
             // It was done, and only its answer was lost.
             StatusCode::NOT_FOUND if tries > 0 && self.repository.has(digest)? => {}
+            StatusCode::NOT_FOUND => return Err(self.forgotten()),
             status => return Err(registry.refused(status, answer, &request)),
         }
         self.ended = true;
@@ -202,10 +204,7 @@ impl<'r> Upload<'r> {
     }
 
     fn forgotten(&self) -> Error {
-        Error::Unavailable(format!(
-            "{} has lost a part of an upload; run again",
-            self.repository.registry.name()
-        ))
+        Error::Lost(format!("{} has lost a part of an upload; run again", self.repository.registry.name()))
     }
 
     fn odd(&self, what: &str) -> Error {
@@ -216,10 +215,11 @@ impl<'r> Upload<'r> {
 impl Write for Upload<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.chunk.len() == self.length {
-            self.send().map_err(io::Error::other)?;
+            self.send().map_err(in_io)?;
         }
-        if self.chunk.capacity() == 0 {
-            self.chunk.reserve_exact(self.length.min(bytes.len().max(self.length / 4)));
+        if self.chunk.is_empty() {
+            // Where the chunk that was sent lay, if nobody holds it any more.
+            self.chunk.reserve(self.length);
         }
         let taken = bytes.len().min(self.length - self.chunk.len());
         self.chunk.extend_from_slice(&bytes[..taken]);
@@ -233,7 +233,20 @@ impl Write for Upload<'_> {
 
 impl NewBlob for Upload<'_> {
     fn keep(mut self: Box<Self>, digest: &Digest) -> Result<(), holdfast_image::Error> {
-        self.end(digest).map_err(in_image)
+        self.end(digest).map_err(|error| match error {
+            Error::Lost(_) => {
+                holdfast_image::Error::Io { what: "cannot write the blob".to_owned(), source: in_io(error) }
+            }
+            error => in_image(error),
+        })
+    }
+}
+
+/// So that whoever writes knows that it may be begun again.
+fn in_io(error: Error) -> io::Error {
+    match error {
+        Error::Lost(_) => io::Error::new(io::ErrorKind::ConnectionReset, error),
+        error => io::Error::other(error),
     }
 }
 

@@ -1,7 +1,9 @@
 use std::io::Write as _;
 
-use holdfast_image::{Change, Platform, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_layout};
-use holdfast_registry::{Reference, Referrer, Repository, Target, is_referrers_tag};
+use holdfast_image::{
+    Change, Platform, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_layout, rewrap_to,
+};
+use holdfast_registry::{Options, Reference, Referrer, Repository, Target, is_referrers_tag};
 use serde_json::{Value, json};
 
 use super::image_encrypt::labels;
@@ -10,7 +12,7 @@ use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
-use crate::place::{self, Place};
+use crate::place::{self, Place, Registries};
 use crate::recipients::Recipients;
 use crate::rewrapper::ThroughDaemon;
 
@@ -37,6 +39,10 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
         recipients: &recipients,
         interrupt: interrupt.clone(),
     };
+    if let Some(target) = &wanted.target {
+        let options = wanted.registry.read(runtime, interrupt)?;
+        return report(common, &[Ok(elsewhere(&wanted.image, target, options, &wish, &through)?)]);
+    }
     match &wanted.image {
         Place::Layout(_) if wanted.all_tags || wanted.dry_run => Err(Failure::line(
             "--all-tags and --dry-run are for images in a registry; name one image of a layout, oci:DIR:TAG",
@@ -69,6 +75,29 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
             report(common, &results)
         }
     }
+}
+
+/// Leaves the image as it is, and writes another in the same registry.
+fn elsewhere(
+    image: &Place,
+    target: &Place,
+    options: Options,
+    wish: &Wish,
+    through: &dyn Rewrapper,
+) -> Result<Done, Failure> {
+    let same = match (image, target) {
+        (Place::Registry(one), Place::Registry(other)) => one.repository.host() == other.repository.host(),
+        _ => false,
+    };
+    if !same {
+        return Err(Failure::line(
+            "an image is re-wrapped to another place of its own registry only, as no layer is moved; copy it first (skopeo copy), and rewrap it there",
+        ));
+    }
+    let mut registries = Registries::new(options);
+    let source = registries.source(image, &std::env::temp_dir())?;
+    let rewrapped = rewrap_to(&*source, &*registries.target(target)?, wish, through)?;
+    Ok(Done { name: target.to_string(), rewrapped, referrers: Vec::new(), written: true, removing: false })
 }
 
 /// Every tag of the repository, in place of the reference's own.

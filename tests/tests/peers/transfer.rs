@@ -1,7 +1,11 @@
 //! Images that are encrypted and decrypted straight in a registry, with skopeo on the other side.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast_e2e::counted::Counted;
 use holdfast_e2e::house::{Daemon, House};
@@ -203,5 +207,80 @@ fn a_process_that_is_killed_leaves_no_tag() {
         process.kill().unwrap();
         drop(stall);
         scene.has_nothing(&format!("killed-{verb}"));
+    }
+}
+
+#[test]
+fn an_image_is_rewrapped_to_another_repository_and_its_layers_are_not_moved() {
+    let scene = Scene::new();
+    let plain = image::oci(&scene.plain);
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/keys");
+    let (public, private) = (vectors.join("rsa4096.pub.pem"), scene.layout("partner.pem"));
+    std::fs::copy(vectors.join("rsa4096.pem"), &private).unwrap();
+    must(&mut scene.image("encrypt", &plain, &scene.name("app:v1"), &TO));
+    let counted = Counted::way_to(scene.registry.address());
+    let name = |image: &str| format!("docker://{}/{image}", counted.address());
+    let to = format!("jwe:{}", public.display());
+    let said = must(&mut scene.image("rewrap", &name("app:v1"), &name("partner/app:v1"), &["--to", &to]));
+    assert!(
+        said.contains("partner/app:v1 is sha256:") && said.contains(": 3 of 3 layers re-wrapped"),
+        "{said}"
+    );
+    assert!(counted.bytes() < 65_536, "{} bytes went over the wire", counted.bytes());
+
+    let opened = scene.layout("opened");
+    let key = private.to_str().unwrap();
+    scene.skopeo(&scene.name("partner/app:v1"), &image::oci(&opened), &["--decryption-key", key]);
+    assert!(image::same_layers(&scene.plain, &opened));
+    // The image itself is as it was.
+    scene.skopeo_opens("app:v1");
+
+    let layout = image::oci(&scene.layout("new"));
+    let said = must_fail(&mut scene.image("rewrap", &scene.name("app:v1"), &layout, &["--to", &to]));
+    assert!(said.contains("to another place of its own registry only"), "{said}");
+}
+
+/// A way to a server on which one connection is cut, after so many bytes went to the server.
+fn way_that_is_cut(server: &str, after: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (server, sent) = (server.to_owned(), Arc::new(AtomicUsize::new(0)));
+    std::thread::spawn(move || {
+        for caller in listener.incoming().flatten() {
+            let server = TcpStream::connect(&server).unwrap();
+            let back = (server.try_clone().unwrap(), caller.try_clone().unwrap());
+            let sent = sent.clone();
+            std::thread::spawn(move || pass(back.0, back.1, |_| true));
+            std::thread::spawn(move || {
+                pass(caller, server, move |read| {
+                    let before = sent.fetch_add(read, Ordering::Relaxed);
+                    !(before < after && before + read >= after)
+                });
+            });
+        }
+    });
+    address
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, go_on: impl Fn(usize) -> bool) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..read]).is_err() || !go_on(read) {
+            break;
+        }
+    }
+    // The other side may have ended it already.
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+#[test]
+fn a_connection_that_is_lost_in_the_middle_of_a_layer_costs_nothing_but_time() {
+    let scene = Scene::new();
+    // In the middle of the first layer, and of each that follows.
+    for (number, after) in [30_000, 70_000, 120_000].into_iter().enumerate() {
+        let way = way_that_is_cut(scene.registry.address(), after);
+        let to = format!("docker://{way}/cut:{number}");
+        must(&mut scene.image("encrypt", &image::oci(&scene.plain), &to, &TO));
+        scene.skopeo_opens(&format!("cut:{number}"));
     }
 }
