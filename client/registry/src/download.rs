@@ -68,7 +68,7 @@ impl<'r> Download<'r> {
         let mut body = self.open()?;
         let from = match body.status() {
             StatusCode::PARTIAL_CONTENT => header(&body, &CONTENT_RANGE)
-                .and_then(|range| Some(range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()?)),
+                .and_then(|range| range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()),
             // All of it once more: what has been read is passed over.
             _ => Some(0),
         };

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use holdfast_image::printable;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -44,6 +44,9 @@ pub struct Registry {
     options: Options,
     /// What was accepted, by scope.
     accepted: Mutex<HashMap<String, HeaderValue>>,
+    /// Where uploads gather their chunks. They go from one to the next: memory that is given back in pieces of
+    /// this size is not used again for others.
+    chunks: Mutex<Vec<BytesMut>>,
 }
 
 /// A request to a registry, which may be sent more than once.
@@ -81,8 +84,8 @@ impl Registry {
             (false, true) if speaks_plain(&client, &tls, &plain) => plain,
             (false, true) => tls,
         };
-        let accepted = Mutex::default();
-        Ok(Registry { host: host.to_owned(), base, client, options: options.clone(), accepted })
+        let (accepted, chunks) = (Mutex::default(), Mutex::default());
+        Ok(Registry { host: host.to_owned(), base, client, options: options.clone(), accepted, chunks })
     }
 
     /// As the user names it.
@@ -345,6 +348,15 @@ impl Registry {
 
     fn pause(&self, time: Duration) -> Result<(), Error> {
         if (self.options.wait)(time.min(LONGEST_PAUSE)) { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    pub(crate) fn take_chunk(&self) -> BytesMut {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_chunk(&self, mut chunk: BytesMut) {
+        chunk.clear();
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
     }
 
     fn accepted(&self) -> std::sync::MutexGuard<'_, HashMap<String, HeaderValue>> {

@@ -6,6 +6,7 @@
 //! forgets an upload of which a chunk broke off, and resumes one of which a chunk was refused.)
 
 use std::io::{self, Write};
+use std::mem;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -68,7 +69,7 @@ impl<'r> Upload<'r> {
         }
         let place = registry.place(&place)?;
         let length = CHUNK.max(least);
-        Ok(Upload { repository, place, chunk: BytesMut::new(), length, sent: 0, ended: false })
+        Ok(Upload { repository, place, chunk: registry.take_chunk(), length, sent: 0, ended: false })
     }
 
     /// Sends what there is, however often it takes.
@@ -252,6 +253,7 @@ fn in_io(error: Error) -> io::Error {
 
 impl Drop for Upload<'_> {
     fn drop(&mut self) {
+        self.repository.registry.give_chunk(mem::take(&mut self.chunk));
         if !self.ended {
             let path = self.path();
             // The way out of a failure, which is the one to tell; a registry forgets it in the end anyway.
