@@ -25,7 +25,7 @@ pub(crate) use self::answer::{Later, why};
 use self::answer::{complaint, is_later, is_refusal_of_ours, next_page};
 pub(crate) use self::reach::TIMEOUT;
 pub use self::reach::{Options, Wait};
-use self::reach::{client, is_this_machine, may_speak, speaks_plain};
+use self::reach::{client, is_this_machine, may_speak, speaks_plain, token_client};
 use crate::{Error, RepositoryName};
 
 /// How often a request is sent to a registry that is busy or cannot be reached.
@@ -41,6 +41,7 @@ pub struct Registry {
     host: String,
     base: Url,
     client: Client,
+    token_client: Client,
     options: Options,
     /// What was accepted, by scope.
     accepted: Mutex<HashMap<String, HeaderValue>>,
@@ -71,7 +72,7 @@ impl Registry {
     pub fn connect(host: &str, options: &Options) -> Result<Registry, Error> {
         let server = server(host);
         let local = is_this_machine(server);
-        let client = client(options, local)?;
+        let (client, token_client) = (client(options, local)?, token_client(options, local)?);
         let url = |scheme: &str| {
             Url::parse(&format!("{scheme}://{server}/v2/"))
                 .map_err(|_| Error::Reference(format!("{} is no host", printable(host))))
@@ -85,7 +86,8 @@ impl Registry {
             (false, true) => tls,
         };
         let (accepted, chunks) = (Mutex::default(), Mutex::default());
-        Ok(Registry { host: host.to_owned(), base, client, options: options.clone(), accepted, chunks })
+        let (host, options) = (host.to_owned(), options.clone());
+        Ok(Registry { host, base, client, token_client, options, accepted, chunks })
     }
 
     /// As the user names it.
@@ -118,7 +120,12 @@ impl Registry {
         let mut asked = false;
         loop {
             match self.prepared(request)?.send() {
-                Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !asked => {
+                // Only its own questions are answered: where it redirected to, a stranger may ask.
+                Ok(response)
+                    if response.status() == StatusCode::UNAUTHORIZED
+                        && response.url().origin() == self.base.origin()
+                        && !asked =>
+                {
                     asked = true;
                     if !self.meet(auth::challenge(response.headers()), request)? {
                         return Ok(Ok(response));
@@ -236,15 +243,15 @@ impl Registry {
         })?;
         let parameters = auth::token_parameters(service, scope, credential.as_ref());
         let request = match &credential {
-            Some(Credential::Identity(_)) => self.client.post(url).form(&parameters),
+            Some(Credential::Identity(_)) => self.token_client.post(url).form(&parameters),
             Some(Credential::Password { user, password }) => {
-                let request = self.client.get(url).query(&parameters);
+                let request = self.token_client.get(url).query(&parameters);
                 match auth::basic(user, password) {
                     Some(header) => request.header(AUTHORIZATION, header),
                     None => request,
                 }
             }
-            None => self.client.get(url).query(&parameters),
+            None => self.token_client.get(url).query(&parameters),
         };
         let response = request.send().map_err(|error| {
             Error::Unavailable(format!(

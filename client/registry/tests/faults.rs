@@ -178,6 +178,39 @@ fn credentials_stay_behind_when_a_registry_redirects_to_another_host() {
 }
 
 #[test]
+fn where_a_registry_redirects_to_nobody_asks_for_its_credentials() {
+    let tokens = Server::start(|_| Answer::json(r#"{"token":"t0ken"}"#));
+    let ask = format!("WWW-Authenticate: Bearer realm=\"http://{}/token\"\r\n", tokens.address);
+    let other = Server::start(move |_| Answer::new("401 Unauthorized", &ask, ""));
+    let place = format!("Location: http://{}/elsewhere\r\n", other.address);
+    let server = Server::start(move |_| Answer::new("307 Temporary Redirect", &place, ""));
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = Credentials::in_file(&authfile(&dir, &server.address));
+    let error = server.repository_with(options(credentials)).manifest(&tag("v1")).unwrap_err();
+    assert!(matches!(error, Error::Denied(_)), "{error:?}");
+    assert!(!other.asked().is_empty());
+    assert_eq!(tokens.asked().len(), 0, "credentials were shown to a stranger's token server");
+}
+
+#[test]
+fn a_refresh_token_goes_no_further_than_its_token_server() {
+    let other = Server::start(|_| Answer::json(r#"{"token":"t0ken"}"#));
+    let place = format!("Location: http://{}/elsewhere\r\n", other.address);
+    let tokens = Server::start(move |_| Answer::new("307 Temporary Redirect", &place, ""));
+    let ask = format!("WWW-Authenticate: Bearer realm=\"http://{}/token\"\r\n", tokens.address);
+    let server = Server::start(move |_| Answer::new("401 Unauthorized", &ask, ""));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("auth.json");
+    fs::write(&file, format!(r#"{{"auths":{{"{}":{{"identitytoken":"hunter2"}}}}}}"#, server.address))
+        .unwrap();
+    let repository = server.repository_with(options(Credentials::in_file(&file)));
+    let error = repository.manifest(&tag("v1")).unwrap_err();
+    assert!(error.to_string().contains("the token server of"), "{error}");
+    assert!(String::from_utf8_lossy(&tokens.asked()[0].body).contains("refresh_token=hunter2"));
+    assert_eq!(other.asked().len(), 0);
+}
+
+#[test]
 fn a_redirect_without_tls_to_another_machine_is_not_followed() {
     let server = Server::start(|_| Answer::new("302 Found", "Location: http://192.0.2.1/x\r\n", ""));
     let error = server.repository().manifest(&tag("v1")).unwrap_err();

@@ -32,6 +32,7 @@ pub struct Options {
     pub wait: Wait,
 }
 
+/// A client for registries, which send those who read a blob to where it lies.
 pub(super) fn client(options: &Options, local: bool) -> Result<Client, Error> {
     let plain_http = options.plain_http;
     let redirects = Policy::custom(move |attempt| {
@@ -44,6 +45,16 @@ pub(super) fn client(options: &Options, local: bool) -> Result<Client, Error> {
             attempt.follow()
         }
     });
+    build(options, local, redirects)
+}
+
+/// A client for token servers. None sends others elsewhere, and what they are shown must not go there: a
+/// refresh token stands in the body, which a redirect may take along.
+pub(super) fn token_client(options: &Options, local: bool) -> Result<Client, Error> {
+    build(options, local, Policy::none())
+}
+
+fn build(options: &Options, local: bool, redirects: Policy) -> Result<Client, Error> {
     let mut builder = Client::builder()
         .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
