@@ -61,7 +61,7 @@ pub(crate) struct Common {
 pub(crate) enum Verb {
     /// Encrypt, decrypt, inspect and re-wrap images, and list who can open them.
     #[command(subcommand)]
-    Image(ImageVerb),
+    Image(Box<ImageVerb>),
     /// List, show and export the keys you may use.
     #[command(subcommand)]
     Key(KeyVerb),

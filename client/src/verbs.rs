@@ -26,13 +26,13 @@ use crate::output;
 pub(crate) fn run(cli: Cli, inherited: Inherited, holder: &mut Holder) -> Result<(), Failure> {
     let common = &cli.common;
     match cli.verb {
-        Verb::Image(ImageVerb::Decrypt(wanted)) => image_decrypt::run(common, &wanted),
-        Verb::Image(ImageVerb::Encrypt(wanted)) => image_encrypt::run(common, &wanted),
-        Verb::Image(ImageVerb::Inspect { source, registry }) => {
-            image_inspect::run(common, &source, &registry)
-        }
-        Verb::Image(ImageVerb::Rewrap(wanted)) => image_rewrap::run(common, &wanted),
-        Verb::Image(ImageVerb::Inventory(wanted)) => image_inventory::run(common, &wanted),
+        Verb::Image(verb) => match *verb {
+            ImageVerb::Decrypt(wanted) => image_decrypt::run(common, &wanted),
+            ImageVerb::Encrypt(wanted) => image_encrypt::run(common, &wanted),
+            ImageVerb::Inspect { source, registry } => image_inspect::run(common, &source, &registry),
+            ImageVerb::Rewrap(wanted) => image_rewrap::run(common, &wanted),
+            ImageVerb::Inventory(wanted) => image_inventory::run(common, &wanted),
+        },
         Verb::Key(KeyVerb::List) => key_list::run(common),
         Verb::Key(KeyVerb::Show { alias }) => key_show::run(common, &alias),
         Verb::Key(KeyVerb::Export { alias, format, output }) => {

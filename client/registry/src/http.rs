@@ -1,6 +1,7 @@
 //! One registry: requests with the credentials it asks for, tried again while it is busy.
 
 mod answer;
+mod parts;
 mod reach;
 
 use std::collections::HashMap;
@@ -8,7 +9,6 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use holdfast_image::printable;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -23,6 +23,7 @@ use crate::reference::server;
 pub(crate) use self::answer::bounded;
 pub(crate) use self::answer::{Later, why};
 use self::answer::{complaint, is_later, is_refusal_of_ours, next_page};
+pub(crate) use self::parts::Parts;
 pub(crate) use self::reach::TIMEOUT;
 pub use self::reach::{Options, Wait};
 use self::reach::{client, is_this_machine, may_speak, speaks_plain, token_client};
@@ -45,9 +46,6 @@ pub struct Registry {
     options: Options,
     /// What was accepted, by scope.
     accepted: Mutex<HashMap<String, HeaderValue>>,
-    /// Where uploads gather their chunks. They go from one to the next: memory that is given back in pieces of
-    /// this size is not used again for others.
-    chunks: Mutex<Vec<BytesMut>>,
 }
 
 /// A request to a registry, which may be sent more than once.
@@ -62,7 +60,7 @@ pub(crate) struct Request<'a> {
     /// What a token has to be for.
     pub(crate) scope: String,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) body: Option<Bytes>,
+    pub(crate) body: Option<Parts>,
     /// For the request up to the answer's headers; then for each silence in its body.
     pub(crate) time: Duration,
 }
@@ -85,9 +83,8 @@ impl Registry {
             (false, true) if speaks_plain(&client, &tls, &plain) => plain,
             (false, true) => tls,
         };
-        let (accepted, chunks) = (Mutex::default(), Mutex::default());
-        let (host, options) = (host.to_owned(), options.clone());
-        Ok(Registry { host, base, client, token_client, options, accepted, chunks })
+        let (accepted, host, options) = (Mutex::default(), host.to_owned(), options.clone());
+        Ok(Registry { host, base, client, token_client, options, accepted })
     }
 
     /// As the user names it.
@@ -178,7 +175,7 @@ impl Registry {
             builder = builder.header(AUTHORIZATION, accepted);
         }
         if let Some(body) = &request.body {
-            builder = builder.body(body.clone());
+            builder = builder.body(body.body());
         }
         Ok(builder)
     }
@@ -355,15 +352,6 @@ impl Registry {
 
     fn pause(&self, time: Duration) -> Result<(), Error> {
         if (self.options.wait)(time.min(LONGEST_PAUSE)) { Err(Error::Cancelled) } else { Ok(()) }
-    }
-
-    pub(crate) fn take_chunk(&self) -> BytesMut {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    pub(crate) fn give_chunk(&self, mut chunk: BytesMut) {
-        chunk.clear();
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
     }
 
     fn accepted(&self) -> std::sync::MutexGuard<'_, HashMap<String, HeaderValue>> {

@@ -215,7 +215,7 @@ impl Repository {
         body: Option<&[u8]>,
     ) -> Request<'a> {
         let actions = if matches!(method, Method::GET | Method::HEAD) { "pull" } else { "pull,push" };
-        let body = body.map(Bytes::copy_from_slice);
+        let body = body.map(|body| Bytes::copy_from_slice(body).into());
         let (repository, scope) = (&self.name, self.scope(actions));
         Request { method, path, place: None, repository, scope, headers, body, time: TIMEOUT }
     }

@@ -9,13 +9,13 @@ use std::io::{self, Write};
 use std::mem;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::BytesMut;
 use holdfast_image::{Digest, NewBlob};
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, StatusCode, Url};
 
-use crate::http::{Later, Request, TIMEOUT};
+use crate::http::{Later, Parts, Request, TIMEOUT};
 use crate::image::in_image;
 use crate::repository::header;
 use crate::{Error, Repository};
@@ -24,6 +24,8 @@ use crate::{Error, Repository};
 const CHUNK: usize = 4 << 20;
 /// Most that a registry may ask for as the least of a chunk.
 const LONGEST_CHUNK: usize = 8 << 20;
+/// Bytes of a chunk that lie together.
+const PART: usize = 1 << 20;
 /// For a chunk, which a slow line takes its time for.
 const CHUNK_TIME: Duration = Duration::from_secs(5 * 60);
 /// For the end of an upload, when a registry may read all of it to check its digest.
@@ -35,7 +37,9 @@ pub(crate) struct Upload<'r> {
     /// Where the next request goes.
     place: Url,
     /// What has not been sent.
-    chunk: BytesMut,
+    chunk: Parts,
+    /// The end of it.
+    part: BytesMut,
     /// How long one gets.
     length: usize,
     /// Bytes that the registry has.
@@ -69,14 +73,23 @@ impl<'r> Upload<'r> {
         }
         let place = registry.place(&place)?;
         let length = CHUNK.max(least);
-        Ok(Upload { repository, place, chunk: registry.take_chunk(), length, sent: 0, ended: false })
+        Ok(Upload {
+            repository,
+            place,
+            chunk: Parts::default(),
+            part: BytesMut::new(),
+            length,
+            sent: 0,
+            ended: false,
+        })
     }
 
     /// Sends what there is, however often it takes.
     fn send(&mut self) -> Result<(), Error> {
-        let mut rest = self.chunk.split().freeze();
+        let mut rest = mem::take(&mut self.chunk);
+        rest.push(mem::take(&mut self.part).freeze());
         let mut tries = 0;
-        while !rest.is_empty() {
+        while rest.len() > 0 {
             let had = self.sent;
             if let Some(later) = self.patch(&rest)? {
                 self.repository.registry.wait(&mut tries, &later)?;
@@ -90,7 +103,7 @@ impl<'r> Upload<'r> {
     }
 
     /// Sends a chunk once. What is given may pass.
-    fn patch(&mut self, chunk: &Bytes) -> Result<Option<Later>, Error> {
+    fn patch(&mut self, chunk: &Parts) -> Result<Option<Later>, Error> {
         let range = format!("{}-{}", self.sent, self.sent + chunk.len() as u64 - 1);
         let range = HeaderValue::from_str(&range).map_err(|_| self.odd("takes no range"))?;
         let binary = HeaderValue::from_static("application/octet-stream");
@@ -103,7 +116,8 @@ impl<'r> Upload<'r> {
             Err(later) => return Ok(Some(later)),
         };
         match answer.status() {
-            status if status.as_u16() < 400 => self.has(&answer, chunk.len(), true)?,
+            status if status.is_success() => self.has(&answer, chunk.len(), true)?,
+            status if status.is_redirection() => return Err(self.odd("sends a part of an upload elsewhere")),
             // It has more or less than we think.
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 return Ok(Some(Later { why: "it has lost count of an upload".to_owned(), pause: None }));
@@ -164,7 +178,7 @@ impl<'r> Upload<'r> {
         let path = self.path();
         self.place.query_pairs_mut().append_pair("digest", &digest.to_string());
         let mut request = self.request(Method::PUT, &path, END_TIME);
-        request.body = Some(Bytes::new());
+        request.body = Some(Parts::default());
         let registry = &self.repository.registry;
         let mut tries = 0;
         let answer = loop {
@@ -215,15 +229,19 @@ impl<'r> Upload<'r> {
 
 impl Write for Upload<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.chunk.len() == self.length {
+        if self.part.len() == PART {
+            self.chunk.push(mem::take(&mut self.part).freeze());
+        }
+        let waiting = self.chunk.len() + self.part.len();
+        if waiting == self.length {
             self.send().map_err(in_io)?;
         }
-        if self.chunk.is_empty() {
-            // Where the chunk that was sent lay, if nobody holds it any more.
-            self.chunk.reserve(self.length);
+        if self.part.is_empty() {
+            self.part.reserve(PART);
         }
-        let taken = bytes.len().min(self.length - self.chunk.len());
-        self.chunk.extend_from_slice(&bytes[..taken]);
+        let room = (PART - self.part.len()).min(self.length - waiting % self.length);
+        let taken = bytes.len().min(room);
+        self.part.extend_from_slice(&bytes[..taken]);
         Ok(taken)
     }
 
@@ -253,7 +271,6 @@ fn in_io(error: Error) -> io::Error {
 
 impl Drop for Upload<'_> {
     fn drop(&mut self) {
-        self.repository.registry.give_chunk(mem::take(&mut self.chunk));
         if !self.ended {
             let path = self.path();
             // The way out of a failure, which is the one to tell; a registry forgets it in the end anyway.
