@@ -180,7 +180,7 @@ pub(crate) struct ImageInventory {
 
 #[derive(Args)]
 pub(crate) struct ImageDecrypt {
-    /// The encrypted image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+    /// The encrypted image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) source: Place,
     /// Where it goes: a new layout, another image in an existing one, or docker://HOST/REPOSITORY:TAG.
     pub(crate) target: Place,
@@ -196,7 +196,7 @@ pub(crate) struct ImageDecrypt {
 
 #[derive(Args)]
 pub(crate) struct ImageEncrypt {
-    /// The image: oci:DIR[:TAG] or docker://HOST/REPOSITORY[:TAG|@DIGEST].
+    /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) source: Place,
     /// Where it goes: a new layout, another image in an existing one, or docker://HOST/REPOSITORY:TAG.
     pub(crate) target: Place,
