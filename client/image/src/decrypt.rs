@@ -28,7 +28,8 @@ const LEAST_PARALLEL: usize = 2;
 
 /// Decrypts the image `source` to `target`: all platforms of an index, or the one asked for, which
 /// then stands alone. Layers that are not encrypted are copied, checked. The target appears only
-/// whole, and on any error nothing of it stays.
+/// whole, and on any error nothing of it stays. The source as target is refused: whoever had the encrypted image
+/// would get one that anyone can read in its place.
 pub fn decrypt(
     source: &dyn Source,
     target: &dyn Target,
@@ -42,7 +43,13 @@ pub fn decrypt(
     if let Some(wanted) = platform {
         root = root.select(wanted)?;
     }
-    let new = target.begin(&source.location())?;
+    let (here, there) = (source.location(), target.location());
+    if here.is_replaced_by(&there) {
+        return Err(Error::Reference(format!(
+            "{there} is the image to be decrypted: anyone could read what is under that name then; name another"
+        )));
+    }
+    let new = target.begin(&here)?;
     let images = root.images();
     let stop = AtomicBool::new(false);
     let scene = Scene { source: &*from, target: &*new, progress, stop: &stop };

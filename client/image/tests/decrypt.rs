@@ -184,6 +184,17 @@ fn an_empty_directory_becomes_a_layout_and_a_full_one_stays() {
 }
 
 #[test]
+fn an_image_is_not_replaced_by_itself_in_the_clear() {
+    let dir = tempdir().unwrap();
+    let sealed = dir.path().join("sealed");
+    TestImage::encrypted().write(&sealed);
+    let before = files(&sealed);
+    let error = run(&sealed, &sealed).unwrap_err();
+    assert!(error.to_string().contains("is the image to be decrypted"), "{error}");
+    assert!(files(&sealed) == before);
+}
+
+#[test]
 fn a_stop_in_the_middle_leaves_nothing() {
     let dir = tempdir().unwrap();
     TestImage::encrypted().write(&dir.path().join("sealed"));
