@@ -70,8 +70,10 @@ impl Stream {
             let StreamOwned { conn, sock } = &mut self.tls;
             return Err(on_the_way("sending", &explained(conn, sock, error)));
         }
-        let answer = self.receive();
-        self.buffer.expose_mut().zeroize();
+        // What the answer may reach to in the buffer, and no more: wiping all of it costs what the request does.
+        let mut reach = HEADER_LEN;
+        let answer = self.receive(&mut reach);
+        self.buffer.expose_mut()[..reach].zeroize();
         self.spent = answer.is_err();
         answer
     }
@@ -80,11 +82,12 @@ impl Stream {
         self.spent = true;
     }
 
-    fn receive(&mut self) -> Result<Item, Error> {
+    fn receive(&mut self, reach: &mut usize) -> Result<Item, Error> {
         let buffer = self.buffer.expose_mut();
         let waiting = |error| on_the_way("waiting for the answer", &error);
         self.tls.read_exact(&mut buffer[..HEADER_LEN]).map_err(waiting)?;
         let len = announced(buffer).map_err(|malformed| unreadable(&malformed))?;
+        *reach = len;
         self.tls.read_exact(&mut buffer[HEADER_LEN..len]).map_err(waiting)?;
         ttlv::decode(&buffer[..len]).map_err(|malformed| unreadable(&malformed))
     }
