@@ -1,7 +1,9 @@
 //! Packet, grant, open, receipt, answer: over a token in memory.
 
+mod disturbed;
 mod others;
 mod symmetric;
+mod wrapping;
 
 use std::path::PathBuf;
 
@@ -359,39 +361,6 @@ async fn no_more_than_eight_token_calls_are_made_for_a_request() {
 }
 
 #[tokio::test]
-async fn while_the_audit_log_cannot_be_written_no_token_is_asked() {
-    let mut plan = plan().key("images", "a");
-    plan.audit_file = Some("/dev/full".into());
-    let key = plan.token.generate_rsa(&uri("a"));
-    let house = plan.open();
-    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
-    // The first finds out, after the token; every later one is refused before it.
-    for _ in 0..3 {
-        let (code, text) = house.refused(ALICE, &packet).await;
-        assert_eq!(code, Code::Unavailable);
-        assert!(text.contains("the audit log cannot be written"), "{text}");
-    }
-    assert_eq!(house.token.calls("open"), 1);
-}
-
-#[tokio::test]
-async fn a_caller_that_hangs_up_leaves_a_record() {
-    let plan = plan().key("images", "a");
-    let key = plan.token.generate_rsa(&uri("a"));
-    let house = plan.open();
-    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
-    assert!(house.unwrap(ALICE, &packet).await.is_ok());
-    house.token.set_fault(Some(Fault::Hangs));
-    let call = house.unwrap(ALICE, &packet);
-    assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err(), "answered by a hung token");
-    house.token.set_fault(None);
-    while house.records().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(house.records()[1]["outcome"], "released");
-}
-
-#[tokio::test]
 async fn packets_are_alternatives_and_the_malformed_one_does_not_spoil_the_other() {
     let plan = plan().key("images", "a");
     let key = plan.token.generate_rsa(&uri("a"));
@@ -408,102 +377,4 @@ async fn packets_are_alternatives_and_the_malformed_one_does_not_spoil_the_other
         "{}",
         status.message()
     );
-}
-
-#[tokio::test]
-async fn what_is_wrapped_opens_again_with_every_alias_named() {
-    let plan = plan().key("images", "a").key("spare", "b");
-    plan.token.generate_rsa(&uri("a"));
-    plan.token.generate_ec(&uri("b"), Curve::P384);
-    let house = plan.open();
-    let packet = house.wrap(ALICE, "images+spare;env=prod").await.unwrap();
-    let parsed = jwe::Jwe::parse(&packet).unwrap();
-    assert_eq!(parsed.recipients().len(), 2);
-    assert_eq!(parsed.labels().get("env"), Some("prod"));
-    assert!(same(&house.unwrap(ALICE, &packet).await.unwrap()));
-    assert_eq!(house.records()[0]["event"], "wrap");
-}
-
-#[tokio::test]
-async fn every_alias_needs_the_permission_and_an_unknown_one_looks_denied() {
-    let mut plan = plan().key("images", "a");
-    plan.token.generate_rsa(&uri("a"));
-    plan.token.generate_rsa(&uri("b"));
-    plan.keys.push(("secret", "b", true));
-    let house = plan.open();
-    let mut seen = Vec::new();
-    for parameter in ["images+secret", "images+nothing", "nothing"] {
-        let status = house.wrap(ALICE, parameter).await.unwrap_err();
-        assert_eq!(status.code(), Code::PermissionDenied);
-        seen.push(without_id(status.message()));
-    }
-    assert!(seen.iter().all(|text| *text == seen[0]), "{seen:?}");
-}
-
-#[tokio::test]
-async fn without_a_parameter_the_only_alias_is_meant() {
-    let plan = plan().key("images", "a");
-    plan.token.generate_rsa(&uri("a"));
-    let house = plan.open();
-    assert!(house.wrap(ALICE, "Enabled").await.is_ok());
-}
-
-#[tokio::test]
-async fn without_a_parameter_and_a_default_two_aliases_are_a_question() {
-    let plan = plan().key("images", "a").key("spare", "b");
-    let house = plan.open();
-    let status = house.wrap(ALICE, "Enabled").await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(status.message().contains("provider:holdfast:ALIAS"), "{}", status.message());
-}
-
-#[tokio::test]
-async fn a_retired_key_opens_and_wraps_no_more() {
-    let mut plan = plan().key("images", "new").key("images", "old");
-    plan.keys[1].2 = false;
-    let new = plan.token.generate_rsa(&uri("new"));
-    let old = plan.token.generate_rsa(&uri("old"));
-    let house = plan.open();
-    assert!(house.unwrap(ALICE, &seal(&[(&old, Algorithm::RsaOaep)], &[])).await.is_ok());
-    let packet = house.wrap(ALICE, "images").await.unwrap();
-    let kid = holdfast_envelope::jwk::thumbprint(&new);
-    assert_eq!(jwe::Jwe::parse(&packet).unwrap().recipients()[0].kid(), Some(kid.as_str()));
-}
-
-#[tokio::test]
-async fn an_alias_with_retired_keys_alone_says_so() {
-    let mut plan = plan().key("images", "old");
-    plan.keys[0].2 = false;
-    plan.token.generate_rsa(&uri("old"));
-    let house = plan.open();
-    let status = house.wrap(ALICE, "images").await.unwrap_err();
-    assert_eq!(status.code(), Code::FailedPrecondition);
-    assert!(status.message().contains("retired"), "{}", status.message());
-}
-
-#[tokio::test]
-async fn a_hung_token_is_out_of_time_and_then_busy() {
-    let plan = plan().key("images", "a");
-    let key = plan.token.generate_rsa(&uri("a"));
-    let house = plan.open();
-    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
-    assert!(house.unwrap(ALICE, &packet).await.is_ok());
-    house.token.set_fault(Some(Fault::Hangs));
-    let late = Request::begin(ALICE.into(), Duration::from_millis(30));
-    let status = house.engine.clone().unwrap(late, vec![jwe_packet(&packet)]).await.err().unwrap();
-    assert_eq!(status.code(), Code::DeadlineExceeded);
-    let callers: Vec<_> = (0..8)
-        .map(|_| {
-            let late = Request::begin(ALICE.into(), Duration::from_millis(200));
-            tokio::spawn(house.engine.clone().unwrap(late, vec![jwe_packet(&packet)]))
-        })
-        .collect();
-    while house.engine.keyring.tokens()[0].usage().taken < 9 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(house.refused(ALICE, &packet).await.0, Code::ResourceExhausted);
-    house.token.set_fault(None);
-    for caller in callers {
-        let _ = caller.await;
-    }
 }
