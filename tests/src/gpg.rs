@@ -8,12 +8,29 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::house::file;
+use crate::house::{House, file, me};
 use crate::must;
 
 /// gpg's home in a scratch directory. Its agent is ended when this is dropped.
 pub struct Gpg {
     home: PathBuf,
+}
+
+/// Whom the certificates of these tests are for.
+pub const EMAIL: &str = "images@test.invalid";
+
+/// A token with the encryption subkey of a certificate of EMAIL, both of this type, as the key `images`, and the
+/// certificate's home. In the key's options CERTIFICATE stands for the option that names the certificate.
+pub fn house_of(kind: &str, options: &str) -> (House, Gpg) {
+    let mut house = House::new();
+    let gpg = Gpg::new(house.dir.path());
+    gpg.make(EMAIL, kind);
+    house.hsm.import(&house.token, "images", &[1], &gpg.private_key(EMAIL), false).expect("a key");
+    let certificate = gpg.certificate(EMAIL);
+    let options = options.replace("CERTIFICATE", &format!("openpgp = \"{}\"", certificate.display()));
+    house.configure("images", "images", &options);
+    house.allow(&format!("user = {}\nto = [\"unwrap\"]\nkeys = [\"images\"]", me()));
+    (house, gpg)
 }
 
 impl Gpg {

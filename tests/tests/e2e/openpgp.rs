@@ -2,25 +2,10 @@
 
 use std::path::Path;
 
-use holdfast_e2e::gpg::Gpg;
+use holdfast_e2e::gpg::{EMAIL, house_of};
 use holdfast_e2e::house::{House, me};
 use holdfast_e2e::{image, must, must_fail, rpc};
 use tonic::{Code, Status};
-
-const EMAIL: &str = "images@test.invalid";
-
-/// A token with the encryption subkey of a certificate that gpg made, and the certificate's home.
-fn house_of(kind: &str, options: &str) -> (House, Gpg) {
-    let mut house = House::new();
-    let gpg = Gpg::new(house.dir.path());
-    gpg.make(EMAIL, kind);
-    house.hsm.import(&house.token, "images", &[1], &gpg.private_key(EMAIL), false).unwrap();
-    let certificate = gpg.certificate(EMAIL);
-    let options = options.replace("CERTIFICATE", &format!("openpgp = \"{}\"", certificate.display()));
-    house.configure("images", "images", &options);
-    house.allow(&format!("user = {}\nto = [\"unwrap\"]\nkeys = [\"images\"]", me()));
-    (house, gpg)
-}
 
 async fn open(house: &House, message: &[u8]) -> Result<Vec<u8>, Status> {
     rpc::open_of(&house.socket(), "pgp", message).await.map(|answer| answer.optsdata)

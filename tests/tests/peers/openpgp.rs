@@ -1,29 +1,15 @@
 //! OpenPGP by Debian 13's programs, with the private key in the token: skopeo encrypts to an e-mail address, gpg 2.4 a
 //! layer's key.
 
-use holdfast_e2e::gpg::Gpg;
-use holdfast_e2e::house::{House, file, me};
+use holdfast_e2e::gpg::{EMAIL, house_of};
+use holdfast_e2e::house::file;
 use holdfast_e2e::peers::{Peers, succeeds};
 use holdfast_e2e::{image, must, rpc};
-
-const EMAIL: &str = "images@test.invalid";
-
-/// A token with the encryption subkey of a certificate, and the certificate's home.
-fn house_of(kind: &str, options: &str) -> (House, Gpg) {
-    let mut house = House::new();
-    let gpg = Gpg::new(house.dir.path());
-    gpg.make(EMAIL, kind);
-    house.hsm.import(&house.token, "images", &[1], &gpg.private_key(EMAIL), false).unwrap();
-    let certificate = format!("openpgp = \"{}\"\n{options}", gpg.certificate(EMAIL).display());
-    house.configure("images", "images", &certificate);
-    house.allow(&format!("user = {}\nto = [\"unwrap\"]\nkeys = [\"images\"]", me()));
-    (house, gpg)
-}
 
 /// ocicrypt's OpenPGP knows RSA keys alone.
 #[test]
 fn an_image_to_an_rsa_key_opens() {
-    let (house, gpg) = house_of("rsa3072", "algorithms = [\"RSA1_5\"]");
+    let (house, gpg) = house_of("rsa3072", "algorithms = [\"RSA1_5\"]\nCERTIFICATE");
     let _daemon = house.start();
 
     let plain = image::build(house.dir.path(), 3);
@@ -44,7 +30,9 @@ fn an_image_to_an_rsa_key_opens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_gpg_2_4_open() {
-    for (kind, options) in [("nistp384", ""), ("rsa2048", "algorithms = [\"RSA1_5\"]")] {
+    for (kind, options) in
+        [("nistp384", "CERTIFICATE"), ("rsa2048", "algorithms = [\"RSA1_5\"]\nCERTIFICATE")]
+    {
         let (house, gpg) = house_of(kind, options);
         let _daemon = house.start();
         let optsdata = rpc::optsdata();
