@@ -15,8 +15,7 @@ pub(crate) struct LayerKey {
     /// What the daemon calls the key that opened it.
     pub(crate) alias: String,
     pub(crate) kid: String,
-    /// Which of the packets it was, and as which of that packet's recipients.
-    pub(crate) packet: usize,
+    /// As which of its packet's recipients.
     pub(crate) recipient: usize,
     pub(crate) request_id: String,
 }
@@ -54,7 +53,6 @@ fn read(answer: v1::OpenPacketResponse) -> Result<LayerKey, Failure> {
         labels,
         alias: answer.alias,
         kid: answer.kid,
-        packet: answer.packet as usize,
         recipient: answer.recipient as usize,
         request_id: answer.request_id,
     })

@@ -30,8 +30,8 @@ impl Rewrapper for ThroughDaemon<'_> {
                 }
             },
         )?;
-        let LayerKey { optsdata, labels, kid, packet, recipient, .. } = key;
-        Ok(Opened { optsdata, labels, kid, packet, recipient })
+        let LayerKey { optsdata, labels, kid, recipient, .. } = key;
+        Ok(Opened { optsdata, labels, kid, recipient })
     }
 
     fn wrap(&self, optsdata: &OptsData, labels: &Labels, kids: &[String]) -> Result<Vec<Packet>, Reason> {

@@ -41,9 +41,7 @@ pub struct Opened {
     pub labels: Labels,
     /// The id of the key that opened it.
     pub kid: String,
-    /// Which of the packets it was.
-    pub packet: usize,
-    /// As which of that packet's recipients.
+    /// As which of its packet's recipients.
     pub recipient: usize,
 }
 

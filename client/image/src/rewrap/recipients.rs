@@ -128,7 +128,7 @@ mod tests {
     impl Rewrapper for First {
         fn open(&self, _: &[Packet]) -> Result<Opened, Refusal> {
             let optsdata = crate::cipher::new_key(&crate::Digest::of(b"")).unwrap();
-            Ok(Opened { optsdata, labels: Labels::default(), kid: "daemon".into(), packet: 0, recipient: 0 })
+            Ok(Opened { optsdata, labels: Labels::default(), kid: "daemon".into(), recipient: 0 })
         }
 
         fn wrap(&self, _: &OptsData, _: &Labels, _: &[String]) -> Result<Vec<Packet>, Reason> {
@@ -143,7 +143,7 @@ mod tests {
             let recipient = recipients.iter().position(|one| one["encrypted_key"] == self.0);
             let recipient = recipient.ok_or_else(|| Refusal::NotMine("not mine".into()))?;
             let optsdata = crate::cipher::new_key(&crate::Digest::of(b"")).unwrap();
-            Ok(Opened { optsdata, labels: Labels::default(), kid: "daemon".into(), packet: 0, recipient })
+            Ok(Opened { optsdata, labels: Labels::default(), kid: "daemon".into(), recipient })
         }
 
         fn wrap(&self, _: &OptsData, _: &Labels, _: &[String]) -> Result<Vec<Packet>, Reason> {
