@@ -21,6 +21,8 @@ pub(super) const CHUNK_LEN: usize = 64 * 1024;
 /// Most blocks between the reading and the slower lane.
 const RING: usize = 16;
 const RING_LEN: u64 = RING as u64;
+/// Bytes that may lie between the reading and a lane that has not begun.
+pub(super) const MOST_UNDER_WAY: u64 = RING_LEN * CHUNK_LEN as u64;
 
 /// Which bytes a thread wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use aws_lc_rs::{constant_time, hmac};
 use holdfast_wire::OptsData;
 use zeroize::Zeroizing;
 
-use super::lanes::{CHUNK_LEN, Lane, Lanes};
+use super::lanes::{self, CHUNK_LEN, Lane, Lanes};
 use super::{Plaintext, Verified, check_size, ended, mac_of, start, unreadable};
 use crate::digest::Hasher;
 use crate::media::{self, Compression};
@@ -22,6 +22,9 @@ use crate::{Digest, Error, PublicOptions};
 
 /// Plaintext kept back until the verdict, in bytes.
 pub const HELD_BACK: usize = 1 << 20;
+/// Bytes of a layer for which a second thread costs more than it saves. One thread goes from lane to lane
+/// then, as all the blocks fit between them.
+const SHORT: u64 = lanes::MOST_UNDER_WAY / 4;
 
 /// Reads an encrypted blob from its beginning and checks size and MAC, and the digest of what it decrypts to.
 pub fn verify_whole<'k, F: Read + Seek + Send>(
@@ -75,7 +78,7 @@ impl<F: Read + Seek + Send> Verified<'_, F> {
         let lanes = Lanes::new(self.blob, self.size, self.optsdata, &[Lane::Opened]);
         thread::scope(|scope| {
             // One that cannot be started is not missed: this thread does all of it.
-            let _ = start(scope, || lanes.work(None, |_| Ok(())));
+            let _ = (self.size > SHORT).then(|| start(scope, || lanes.work(None, |_| Ok(()))));
             lanes.work(Some(Lane::Opened), &mut write);
         });
         let (_, bytes) = lanes.end()?;
@@ -146,18 +149,25 @@ fn pass<R: Read + Send>(
     take: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(R, u64, hmac::Tag), Error> {
     let lanes = Lanes::new(source, size, optsdata, &[Lane::Sealed, Lane::Opened]);
-    let mac = thread::scope(|scope| {
-        let mac = start(scope, || {
-            let mut mac = mac_of(optsdata.symkey());
-            lanes.work(Some(Lane::Sealed), |sealed| {
-                mac.update(sealed);
-                Ok(())
-            });
-            mac.sign()
-        })?;
+    let mac = || {
+        let mut mac = mac_of(optsdata.symkey());
+        lanes.work(Some(Lane::Sealed), |sealed| {
+            mac.update(sealed);
+            Ok(())
+        });
+        mac.sign()
+    };
+    let mac = if size <= SHORT {
+        let mac = mac();
         lanes.work(Some(Lane::Opened), take);
-        ended(mac)
-    })?;
+        mac
+    } else {
+        thread::scope(|scope| {
+            let mac = start(scope, mac)?;
+            lanes.work(Some(Lane::Opened), take);
+            ended(mac)
+        })?
+    };
     let (source, bytes) = lanes.end()?;
     Ok((source, bytes, mac))
 }

@@ -5,14 +5,15 @@ use holdfast_wire::Secret;
 use super::*;
 use crate::cipher::{Encrypted, encrypt, new_key};
 
-/// Lengths around what is read at once, what is kept back and what is under way at most.
-const LENGTHS: [usize; 10] = [
+/// Lengths around what is read at once, what one thread does alone, what is kept back and what is under way at most.
+const LENGTHS: [usize; 11] = [
     0,
     1,
     CHUNK_LEN - 1,
     CHUNK_LEN,
     CHUNK_LEN + 1,
-    5 * CHUNK_LEN,
+    SHORT as usize,
+    SHORT as usize + 1,
     HELD_BACK,
     HELD_BACK + 1,
     2 * HELD_BACK + 7,
