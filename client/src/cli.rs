@@ -29,6 +29,22 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// The command line of `decode` alone: a node starts it for each layer, and most of what there is to parse is
+/// not for it.
+#[derive(Parser)]
+#[command(name = "holdfast", version, propagate_version = false)]
+pub(crate) struct Decoder {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: DecoderVerb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DecoderVerb {
+    Decode(Decode),
+}
+
 /// What every verb takes.
 #[derive(Args)]
 pub(crate) struct Common {
@@ -74,10 +90,6 @@ pub(crate) enum Verb {
     /// `holdfast setup ocicrypt --bridge` writes it). The caller's own private keys, which ocicrypt sends
     /// along, are dropped here and never reach the daemon.
     Bridge,
-    /// Decrypt one layer from stdin to stdout: containerd's stream processor, in ctd-decoder's place.
-    ///
-    /// containerd starts it, with the layer's descriptor on file descriptor 3. Nothing is written before all of
-    /// the layer has been checked, where it can be found as a file; else its end is kept back until then.
     Decode(Decode),
     /// Look for what keeps this node from opening encrypted images, and say what to do.
     ///
@@ -221,6 +233,10 @@ pub(crate) struct ImageEncrypt {
     pub(crate) registry: RegistryOptions,
 }
 
+/// Decrypt one layer from stdin to stdout: containerd's stream processor, in ctd-decoder's place.
+///
+/// containerd starts it, with the layer's descriptor on file descriptor 3. Nothing is written before all of
+/// the layer has been checked, where it can be found as a file; else its end is kept back until then.
 #[derive(Args)]
 pub(crate) struct Decode {
     /// Say on stderr how the layer was found and opened. Only when all went well: a failure is one line.

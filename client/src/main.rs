@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         return decoder(Inherited::look());
     }
     let cli = cli::Cli::parse();
-    match keep_from_dumps().and_then(|()| verbs::run(cli, Inherited::default(), &mut Holder::default())) {
+    match keep_from_dumps().and_then(|()| verbs::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough of it (`| head`).
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -75,8 +75,10 @@ const LONGEST_LINE: usize = 1500;
 
 fn decoder(inherited: Inherited) -> ExitCode {
     let mut holder = Holder::default();
-    let done = match cli::Cli::try_parse() {
-        Ok(cli) => keep_from_dumps().and_then(|()| verbs::run(cli, inherited, &mut holder)),
+    let done = match cli::Decoder::try_parse() {
+        Ok(cli::Decoder { common, verb: cli::DecoderVerb::Decode(wanted) }) => {
+            keep_from_dumps().and_then(|()| verbs::decode::run(&common, &wanted, inherited, &mut holder))
+        }
         Err(asked) if !asked.use_stderr() => asked.print().map_err(Failure::Output),
         Err(error) => {
             let text = error.to_string();
