@@ -1,7 +1,9 @@
-//! An image encrypted to a public key: `holdfast image encrypt` against the distribution's skopeo.
+//! An image encrypted to a public key, and opened again: `holdfast image encrypt` and `decrypt` against the
+//! distribution's skopeo.
 //!
 //! Both read one layout, write another beside it and flush it to the disk; the layers are gzip already, so
-//! that neither compresses anything.
+//! that neither compresses anything. To open it skopeo has the private key in a file, ours asks the daemon,
+//! whose key is in the token.
 
 use std::fs::File;
 use std::io::{Read as _, Write};
@@ -12,7 +14,9 @@ use std::time::Instant;
 use aws_lc_rs::digest::{Context, SHA256};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use holdfast_e2e::{binary, image, must};
+use holdfast_e2e::house::{Daemon, House};
+use holdfast_e2e::{image, must};
+use hsm_sim::KeyKind;
 use serde_json::{Value, json};
 
 use crate::Plan;
@@ -20,33 +24,59 @@ use crate::process::children_cpu_seconds;
 use crate::report::{Report, Round};
 
 const LAYERS: usize = 3;
-const LAYER_MIB: usize = 512;
+const LAYER_MIB: usize = 1024;
+/// Each takes skopeo half a minute.
+const MAX_ROUNDS: usize = 3;
 /// Bytes at a time while the image is made.
 const BLOCK: usize = 1 << 20;
 
-/// `encrypt/vs-skopeo` and `encrypt/vs-skopeo/cpu`, from the same runs.
+/// `encrypt/vs-skopeo`, `decrypt/vs-skopeo`, and the CPU time of the same runs.
 pub(crate) fn run(plan: &Plan, report: &mut Report) {
-    const SPEED: &str = "encrypt/vs-skopeo";
-    const CPU: &str = "encrypt/vs-skopeo/cpu";
-    if !plan.wants(SPEED) && !plan.wants(CPU) {
+    let rows = |what: Work| [format!("{}/vs-skopeo", what.verb()), format!("{}/vs-skopeo/cpu", what.verb())];
+    let wanted = |what: &Work| rows(*what).iter().any(|row| plan.wants(row));
+    let wanted: Vec<Work> = [Work::Encrypt, Work::Decrypt].into_iter().filter(wanted).collect();
+    if wanted.is_empty() {
         return;
     }
+    println!("{}: {LAYERS} layers of {LAYER_MIB} MiB, minutes …", rows(wanted[0])[0]);
     let scene = Scene::new();
-    let (mut speed, mut cpu) = (Vec::new(), Vec::new());
-    for _ in 0..plan.rounds {
-        let (ours, other) = (scene.ours(), scene.skopeo());
-        let rate = |took: &Took| (LAYERS * LAYER_MIB) as f64 / took.seconds;
-        speed.push(Round { ours: rate(&ours), other: rate(&other), cost: None });
-        cpu.push(Round { ours: ours.cpu, other: other.cpu, cost: None });
+    for what in wanted {
+        let (mut speed, mut cpu) = (Vec::new(), Vec::new());
+        for _ in 0..plan.rounds.min(MAX_ROUNDS) {
+            let (ours, other) = (scene.time(what, scene.ours(what)), scene.time(what, scene.skopeo(what)));
+            let rate = |took: &Took| (LAYERS * LAYER_MIB) as f64 / took.seconds;
+            speed.push(Round { ours: rate(&ours), other: rate(&other), cost: None });
+            cpu.push(Round { ours: ours.cpu, other: other.cpu, cost: None });
+        }
+        scene.check(what);
+        let [speed_row, cpu_row] = rows(what);
+        report.add(speed_row, "MiB/s", &speed);
+        report.add(cpu_row, "CPU s", &cpu);
     }
-    scene.check();
-    report.add(SPEED.into(), "MiB/s", &speed);
-    report.add(CPU.into(), "CPU s", &cpu);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Encrypt,
+    Decrypt,
+}
+
+impl Work {
+    fn verb(self) -> &'static str {
+        match self {
+            Work::Encrypt => "encrypt",
+            Work::Decrypt => "decrypt",
+        }
+    }
 }
 
 struct Scene {
-    dir: tempfile::TempDir,
+    house: House,
+    _daemon: Daemon,
     plain: PathBuf,
+    /// For both to open.
+    sealed: PathBuf,
+    /// The private key in a file.
     key: PathBuf,
 }
 
@@ -59,57 +89,81 @@ struct Took {
 
 impl Scene {
     fn new() -> Scene {
-        let dir = tempfile::tempdir().expect("a scratch directory");
-        let plain = dir.path().join("plain");
+        let house = House::new().key("images", KeyKind::Rsa3072);
+        let daemon = house.start();
+        let (plain, sealed) = (house.dir.path().join("plain"), house.dir.path().join("sealed"));
         make(&plain, &[LAYER_MIB << 20; LAYERS]);
         let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/keys/rsa3072.pem");
-        Scene { dir, plain, key }
+        let scene = Scene { house, _daemon: daemon, plain, sealed, key };
+        let mut both = scene.ours(Work::Encrypt);
+        both.args(["--to", "holdfast:images"]).arg(image::oci(&scene.plain)).arg(image::oci(&scene.sealed));
+        must(&mut both);
+        scene
     }
 
-    fn ours(&self) -> Took {
-        let mut command = Command::new(binary("holdfast"));
-        let to = format!("jwe:{}", self.key.with_extension("pub.pem").display());
-        command.args(["image", "encrypt", "--to", &to]);
-        self.time(command)
+    fn ours(&self, what: Work) -> Command {
+        let mut command = self.house.holdfast();
+        command.args(["image", what.verb()]);
+        if what == Work::Encrypt {
+            command.args(["--to", &self.public_key()]);
+        }
+        command
     }
 
-    fn skopeo(&self) -> Took {
+    fn skopeo(&self, what: Work) -> Command {
         let mut command = image::skopeo();
-        let to = format!("jwe:{}", self.key.with_extension("pub.pem").display());
-        command.args(["copy", "--quiet", "--encryption-key", &to]);
-        self.time(command)
+        command.args(["copy", "--quiet"]);
+        match what {
+            Work::Encrypt => command.args(["--encryption-key", &self.public_key()]),
+            Work::Decrypt => command.arg("--decryption-key").arg(&self.key),
+        };
+        command
     }
 
-    /// Runs it on an idle disk. What it made is `encrypted` till the next one.
-    fn time(&self, mut command: Command) -> Took {
-        let target = self.encrypted();
+    fn public_key(&self) -> String {
+        format!("jwe:{}", self.key.with_extension("pub.pem").display())
+    }
+
+    /// Runs it on an idle disk. What it made is `made` till the next one.
+    fn time(&self, what: Work, mut command: Command) -> Took {
+        let (source, target) = (self.source(what), self.made());
         let _ = std::fs::remove_dir_all(&target);
         rustix::fs::sync();
         let before = children_cpu_seconds();
         let begun = Instant::now();
-        must(command.arg(image::oci(&self.plain)).arg(image::oci(&target)));
+        must(command.arg(image::oci(source)).arg(image::oci(&target)));
         let seconds = begun.elapsed().as_secs_f64();
         let cpu = children_cpu_seconds() - before;
+        let suffix = if what == Work::Encrypt { "+encrypted" } else { "" };
         let manifest = image::manifest(&target);
-        for (old, new) in layers(&image::manifest(&self.plain)).zip(layers(&manifest)) {
+        for (old, new) in layers(&image::manifest(source)).zip(layers(&manifest)) {
             assert_eq!(old["size"], new["size"]);
-            assert_eq!(new["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip+encrypted");
+            assert_eq!(new["mediaType"], format!("application/vnd.oci.image.layer.v1.tar+gzip{suffix}"));
         }
         Took { seconds, cpu }
     }
 
-    /// What ours writes opens in skopeo to the bytes that it was made from.
-    fn check(&self) {
-        self.ours();
-        let opened = self.dir.path().join("opened");
-        let mut command = image::skopeo();
-        command.args(["copy", "--quiet", "--decryption-key"]).arg(&self.key);
-        must(command.arg(image::oci(&self.encrypted())).arg(image::oci(&opened)));
-        assert_eq!(image::layers(&self.plain), image::layers(&opened), "skopeo opens another image");
+    /// What ours writes opens in skopeo, or is already, the bytes that it was made from.
+    fn check(&self, what: Work) {
+        self.time(what, self.ours(what));
+        let mut opened = self.made();
+        if what == Work::Encrypt {
+            opened = self.house.dir.path().join("opened");
+            must(self.skopeo(Work::Decrypt).arg(image::oci(&self.made())).arg(image::oci(&opened)));
+        }
+        assert_eq!(image::layers(&self.plain), image::layers(&opened), "it opens to another image");
+        std::fs::remove_dir_all(opened).expect("what was opened");
     }
 
-    fn encrypted(&self) -> PathBuf {
-        self.dir.path().join("encrypted")
+    fn source(&self, what: Work) -> &Path {
+        match what {
+            Work::Encrypt => &self.plain,
+            Work::Decrypt => &self.sealed,
+        }
+    }
+
+    fn made(&self) -> PathBuf {
+        self.house.dir.path().join("made")
     }
 }
 

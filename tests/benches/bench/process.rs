@@ -1,6 +1,7 @@
 //! What the kernel says of a process, its CPU time and its memory, and of the machine around it.
 
 use std::fs;
+use std::time::Duration;
 
 /// Ticks of /proc/PID/stat a second: USER_HZ, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -65,10 +66,27 @@ pub(crate) struct Memory {
 
 /// From /proc/PID/status, proc_pid_status(5).
 pub(crate) fn memory(id: u32) -> Memory {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
+    living(id).expect("a process")
+}
+
+/// The most memory resident of a process that `ended` tells the end of, in MiB. It is looked at all the time: the
+/// kernel forgets when the process ends.
+#[expect(clippy::disallowed_methods, reason = "a process that grows wakes nobody")]
+pub(crate) fn peak_until_end(id: u32, mut ended: impl FnMut() -> bool) -> f64 {
+    let mut peak = 0.0;
+    while !ended() {
+        peak = living(id).map_or(peak, |memory| memory.peak);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    peak
+}
+
+/// Nothing of a process that has ended.
+fn living(id: u32) -> Option<Memory> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let mib = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("proc_pid_status(5)");
-        line.trim_start_matches(':').trim_end_matches("kB").trim().parse::<f64>().expect("KiB") / 1024.0
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim_start_matches(':').trim_end_matches("kB").trim().parse::<f64>().expect("KiB") / 1024.0)
     };
-    Memory { now: mib("VmRSS"), peak: mib("VmHWM") }
+    Some(Memory { now: mib("VmRSS")?, peak: mib("VmHWM")? })
 }
