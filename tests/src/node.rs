@@ -59,10 +59,23 @@ pub enum Decoder {
     /// Debian 13's ctd-decoder, which asks the key provider. It needs a payload, which containerd 2 gives
     /// only with `use_local_image_pull`.
     Stock,
+    /// The same, as `holdfast setup containerd --stock` enters it.
+    StockSetUp,
     /// `holdfast decode`, with containerd as it is shipped.
     Holdfast,
     /// The same, as `holdfast setup containerd` enters it.
     SetUp,
+}
+
+impl Decoder {
+    /// The options of `holdfast setup containerd` that enter it; none where the test's configuration has it.
+    fn set_up(self) -> Option<&'static [&'static str]> {
+        match self {
+            Decoder::Stock | Decoder::Holdfast => None,
+            Decoder::StockSetUp => Some(&["--stock", "--program"]),
+            Decoder::SetUp => Some(&["--program"]),
+        }
+    }
 }
 
 /// A running node; ended when dropped, with all that runs on it.
@@ -94,12 +107,14 @@ impl Node {
         file(&hosts, "hosts.toml", config::hosts(registry));
         let programs = Programs::install(&dir, house, decoder, arguments);
         let config = file(&dir, "config.toml", config::containerd(&dir, registry, release, &programs));
-        if decoder == Decoder::SetUp {
-            let mut holdfast = Command::new(&programs.path);
-            holdfast.arg("--socket").arg(house.socket());
-            must(holdfast.args(["setup", "containerd", "--write", "--config"]).arg(&config));
-        }
         let space = Space::open(release.name(), scratch);
+        if let Some(options) = decoder.set_up() {
+            let setup = copied(&crate::binary("holdfast"), &dir.join("setup"));
+            space.make_etc_its_own();
+            let mut holdfast = space.command(&setup.to_string_lossy());
+            holdfast.arg("--socket").arg(house.socket()).args(["setup", "containerd", "--write"]);
+            must(holdfast.args(options).arg(&programs.path).arg("--config").arg(&config));
+        }
         let (containerd, channel) = start_containerd(&space, &dir, &config).await;
         Node { channel, pod: tokio::sync::OnceCell::new(), dir, config, containerd, space }
     }
@@ -151,6 +166,7 @@ impl Programs {
     fn install(dir: &Path, house: &House, decoder: Decoder, arguments: &[&str]) -> Programs {
         let mut all = arguments.to_vec();
         let (program, env) = match decoder {
+            Decoder::StockSetUp => (debian_file("usr/bin/ctd-decoder"), String::new()),
             Decoder::Stock => {
                 let config = dir.join("ocicrypt.conf");
                 must(house.holdfast().args(["setup", "ocicrypt", "--file"]).arg(&config));
@@ -162,11 +178,15 @@ impl Programs {
                 (crate::binary("holdfast"), format!("HOLDFAST_SOCKET={}", house.socket().display()))
             }
         };
-        let path = dir.join(program.file_name().expect("a name"));
-        // By another process: what one of ours that forks meanwhile holds open for writing cannot be run.
-        must(Command::new("cp").arg(program).arg(&path));
+        let path = copied(&program, &dir.join(program.file_name().expect("a name")));
         Programs { decoder, path, env, arguments: all.into_iter().map(str::to_owned).collect() }
     }
+}
+
+/// By another process: what one of ours that forks meanwhile holds open for writing cannot be run.
+fn copied(program: &Path, path: &Path) -> PathBuf {
+    must(Command::new("cp").arg(program).arg(path));
+    path.to_owned()
 }
 
 const SOCKET: &str = "containerd.sock";

@@ -64,7 +64,7 @@ fn processors(programs: &Programs) -> String {
     let each = KINDS.map(|(kind, name)| {
         let accepts = match decoder {
             Decoder::Holdfast => encrypted(kind),
-            Decoder::SetUp => return String::new(),
+            Decoder::SetUp | Decoder::StockSetUp => return String::new(),
             // A payload comes with these two names only, and which compression it is does not matter to
             // containerd, which looks at the bytes: the one processor does for gzip and zstd.
             Decoder::Stock if kind == "tar+gzip" => format!("{}, {}", encrypted(kind), encrypted("tar+zstd")),

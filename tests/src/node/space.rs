@@ -11,6 +11,7 @@ use std::time::Instant;
 use hsm_sim::Process;
 
 use crate::house::{PATIENCE, me};
+use crate::must;
 use crate::peers::{ENTER, root, script};
 
 /// The first process reaps whom others leave behind, and ends when it is asked to.
@@ -56,6 +57,13 @@ impl Space {
         command.args(["--mount", "--pid", "--root", "--wd", "--"]).arg(program);
         environment(&mut command);
         command
+    }
+
+    /// Lets its programs write to /etc, for this space alone.
+    pub(super) fn make_etc_its_own(&self) {
+        const OVER: &str = "mkdir -p /run/etc/upper /run/etc/work && mount -t overlay etc \
+            -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc";
+        must(self.command("sh").args(["-c", OVER]));
     }
 
     pub(super) fn processes(&self) -> PathBuf {
