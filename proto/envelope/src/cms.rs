@@ -1,4 +1,4 @@
-//! CMS EnvelopedData (RFC 5652), PKCS#7 to ocicrypt: scheme `pkcs7`. Read, never written.
+//! CMS EnvelopedData (RFC 5652), PKCS#7 to ocicrypt: scheme `pkcs7`.
 //!
 //! What is read is what ocicrypt writes, of either of its PKCS#7 libraries, and its valid form: content by
 //! AES-128, AES-192 or AES-256 in GCM (RFC 5084), the content encryption key (CEK) by RSA PKCS#1 v1.5. A recipient
@@ -8,18 +8,22 @@
 //! ocicrypt's DER is invalid: the content's parameters stand in a SEQUENCE whose tag says that it is primitive
 //! (0x10), with the nonce as `[4]`, and one of its libraries writes the encrypted content as a constructed `[0]`
 //! around an OCTET STRING. `der` and the crates on it (`cms`) refuse both in their lowest layer, where a tag is
-//! read, and nothing above can undo that: hence the reader of our own in `der.rs`, strict in all else.
+//! read, and nothing above can undo that: hence the reader of our own in `der.rs`, strict in all else. What
+//! [`seal()`] writes is DER, and as near to RFC 5084 as ocicrypt's readers allow.
 //!
 //! PKCS#1 v1.5 tells, to whoever may ask often, what a ciphertext opens to, by whether its padding was good
 //! (Bleichenbacher, CRYPTO 1998). A CEK of the wrong length is therefore replaced by a random one, as is one that a
 //! token refused ([`Packet::decoy`](crate::Packet::decoy)), and both end where a wrong key ends (RFC 3218 section
 //! 2.3.2). That is as much as can be done outside the token.
 
-mod der;
+pub(crate) mod der;
 mod parse;
+mod seal;
 
 use aws_lc_rs::rand;
 use holdfast_wire::{Malformed, OptsData, Secret};
+
+pub use seal::{To, seal};
 
 use crate::{FinishError, Recipient, aes_gcm};
 

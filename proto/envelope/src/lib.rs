@@ -11,8 +11,7 @@
 //! is not optsdata: whoever holds a token cannot be made a decryption oracle through this crate.
 //!
 //! There are JWE ([`jwe`], RFC 7516), CMS ([`cms`], RFC 5652), OpenPGP ([`pgp`], RFC 9580) and ocicrypt's PKCS#11
-//! JSON ([`pkcs11`]); [`Packet`] is one of any of them. Only JWE is sealed: the others are read, because others
-//! wrote them.
+//! JSON ([`pkcs11`]); [`Packet`] is one of any of them. Of these, JWE alone has a place for labels.
 //!
 //! Secrets (content and key encryption keys, ECDH secrets, plaintext) live in buffers that are wiped on
 //! drop. AWS-LC, which does all the cryptography, wipes what it frees on its heap; key schedules that it
@@ -34,6 +33,7 @@ mod key_wrap;
 mod packet;
 mod point;
 mod recipient;
+mod rsa;
 
 pub use error::{FinishError, SealError};
 pub use packet::{Packet, ParseError};

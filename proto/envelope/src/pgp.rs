@@ -1,10 +1,10 @@
-//! OpenPGP messages (RFC 9580, before it RFC 4880), as ocicrypt's scheme `pgp` and gpg write them. Read,
-//! never written.
+//! OpenPGP messages (RFC 9580, before it RFC 4880), as ocicrypt's scheme `pgp` and gpg write them.
 //!
-//! Read is the form that both write: the session key for each recipient by RSA or by ECDH on a NIST curve
+//! Read and written is the form that both write: the session key for each recipient by RSA or by ECDH on a NIST curve
 //! (a version 3 public key encrypted session key packet, PKESK), then one packet with the content, by AES in
 //! CFB mode with a modification detection code (version 1 of packet 18, SEIPD), and in it one literal packet.
-//! A recipient of another kind (Curve25519, Elgamal, a password) is kept, as one that nobody here can open.
+//! Written is ECDH on Curve25519 as well, gpg's default. A recipient of it, or of another kind (Elgamal, a password), is
+//! kept when it is read, as one that nobody here can open.
 //! Content without integrity protection is refused, and so is what needs more than this: compression,
 //! signatures, AEAD.
 //!
@@ -23,14 +23,19 @@ mod armor;
 mod certificate;
 mod content;
 mod ecdh;
+mod encryption_key;
 mod framing;
 mod literal;
 mod parse;
+mod seal;
 mod session_key;
+mod signature;
 
 use holdfast_wire::{Malformed, OptsData, Secret};
 
 pub use certificate::{Certificate, NoSuchKey, RecipientKey};
+pub use encryption_key::EncryptionKey;
+pub use seal::seal;
 
 use crate::{FinishError, Recipient};
 use session_key::SessionKey;

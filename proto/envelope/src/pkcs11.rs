@@ -1,20 +1,27 @@
-//! ocicrypt's JSON around RSA-OAEP with keys of PKCS#11 tokens: scheme `pkcs11`. Read, never written.
+//! ocicrypt's JSON around RSA-OAEP with keys of PKCS#11 tokens: scheme `pkcs11`.
 //!
 //! `{"version":0,"recipients":[{"version":0,"blob":"…","hash":"sha256"}]}`: each blob is the optsdata itself under
 //! RSA-OAEP with an empty label, MGF1 with the same hash; `hash` is "sha256" or "sha1", and "sha1" where it is empty or
-//! absent. There is no content encryption key and no name of a key. With SHA-256 the 193 bytes of ocicrypt's optsdata
-//! need a key of 3072 bits.
+//! absent. There is no content encryption key. With SHA-256 the 193 bytes of ocicrypt's optsdata need a key of 3072
+//! bits.
+//!
+//! ocicrypt's names no key, so that each is tried with each. [`seal()`] adds a `kid`, the key's
+//! [thumbprint](crate::jwk::thumbprint), which ocicrypt passes by.
 //!
 //! Nothing but the padding vouches for what was opened. Something that is no optsdata may be another packet's content
 //! key, put here by whoever hopes to be told about it, and is [`FinishError::Rejected`] like a wrong key.
+
+mod seal;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_wire::{Algorithm, Malformed, OaepHash, OptsData, Sealed, Secret};
 
+pub use seal::{To, seal};
+
 use crate::json::{Object, Value};
 use crate::recipient::rsa_ciphertext;
-use crate::{FinishError, Recipient};
+use crate::{FinishError, Hint, Recipient};
 
 /// Longest packet taken, in bytes. 64 recipients with RSA-8192 keys stay under it.
 pub const MAX_LEN: usize = 256 * 1024;
@@ -90,14 +97,15 @@ fn recipient(object: &Object, what: &str) -> Result<Recipient, Malformed> {
     if version(object, what)? != 0 {
         return Ok(Recipient::new(None, None));
     }
+    let hint = object.text("kid", what)?.map(|kid| Hint::Kid(kid.to_owned()));
     let (algorithm, hash) = match object.text("hash", what)? {
         Some("sha256") => (Algorithm::RsaOaep256, OaepHash::Sha256),
         Some("sha1" | "") | None => (Algorithm::RsaOaep, OaepHash::Sha1),
-        Some(_) => return Ok(Recipient::new(None, None)),
+        Some(_) => return Ok(Recipient::new(hint, None)),
     };
     let blob = object.text("blob", what)?.ok_or_else(|| Malformed::new(format!("{what} has no blob")))?;
     let ciphertext =
         STANDARD.decode(blob).map_err(|_| Malformed::new(format!("blob of {what} is not base64")))?;
     let ciphertext = rsa_ciphertext(&format!("blob of {what}"), algorithm, ciphertext)?;
-    Ok(Recipient::new(None, Some((algorithm, Sealed::RsaOaep { hash, ciphertext }))))
+    Ok(Recipient::new(hint, Some((algorithm, Sealed::RsaOaep { hash, ciphertext }))))
 }

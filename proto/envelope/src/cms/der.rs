@@ -1,13 +1,14 @@
 //! A reader of DER (X.690), as far as CMS needs it: tags of one byte, definite lengths in their shortest form,
 //! nothing left over. It knows nothing of what a tag means: whether 0x10 stands for a SEQUENCE is for its user to say.
+//! [`value`] writes what it reads.
 
 use holdfast_wire::Malformed;
 
-pub(super) const INTEGER: u8 = 0x02;
+pub(crate) const INTEGER: u8 = 0x02;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const NULL: u8 = 0x05;
 pub(super) const OID: u8 = 0x06;
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(crate) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 
 /// The tag of a context-specific member, primitive or constructed.
@@ -99,6 +100,25 @@ pub(super) fn small(content: &[u8]) -> Option<u8> {
     }
 }
 
+/// A value with this tag and content, its length in the shortest form.
+pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+    let digits = content.len().to_be_bytes();
+    let digits = &digits[digits.iter().take_while(|digit| **digit == 0).count()..];
+    let mut written = Vec::with_capacity(2 + digits.len() + content.len());
+    written.push(tag);
+    match digits {
+        [] => written.push(0),
+        [short @ ..0x80] => written.push(*short),
+        // At most 8, those of a usize.
+        long => {
+            written.push(0x80 | long.len() as u8);
+            written.extend_from_slice(long);
+        }
+    }
+    written.extend_from_slice(content);
+    written
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_one_to_four_bytes_are_read() {
+    fn lengths_of_one_to_four_bytes_are_read_and_written() {
         for (header, len) in [
             (&[4, 0][..], 0),
             (&[4, 0x7f], 0x7f),
@@ -116,6 +136,7 @@ mod tests {
             (&[4, 0x82, 1, 0], 0x100),
             (&[4, 0x83, 1, 0, 0], 0x1_0000),
         ] {
+            assert_eq!(value(4, &vec![7; len]), [header, &vec![7; len]].concat());
             let bytes = [header, &vec![7; len], &[9]].concat();
             let mut reader = Reader::new(&bytes, "it");
             assert_eq!(reader.any().unwrap(), (4, &vec![7; len][..]));

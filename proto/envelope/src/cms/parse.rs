@@ -9,13 +9,13 @@ use crate::recipient::rsa_ciphertext;
 use crate::{Hint, Recipient};
 
 /// 1.2.840.113549.1.7.3
-const ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x03];
+pub(super) const ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x03];
 /// 1.2.840.113549.1.7.1
-const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
+pub(super) const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
 /// 1.2.840.113549.1.1.1
-const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+pub(super) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 /// 2.16.840.1.101.3.4.1, then 6, 26 or 46: AES-GCM with a key of 16, 24 or 32 bytes (RFC 5084).
-const AES: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01];
+pub(super) const AES: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01];
 /// A SEQUENCE that is said to be primitive, as ocicrypt writes it.
 const PRIMITIVE_SEQUENCE: u8 = 0x10;
 
@@ -158,15 +158,20 @@ fn content(mut info: Reader<'_>) -> Result<Content, Malformed> {
     Ok(Content { cek_len, iv, ciphertext: ciphertext.to_vec(), tag: *tag })
 }
 
-/// GCMParameters (RFC 5084 section 3.2), or what ocicrypt writes in their place.
+/// GCMParameters (RFC 5084 section 3.2), or what ocicrypt writes in their place, which is one SEQUENCE more; the outer
+/// one with either tag.
 fn nonce(algorithm: &mut Reader<'_>) -> Result<[u8; IV_LEN], Malformed> {
-    let (mut parameters, nonce_tag) = if algorithm.peek() == Some(PRIMITIVE_SEQUENCE) {
-        let mut outer = algorithm.inner(PRIMITIVE_SEQUENCE, PARAMETERS)?;
+    let outer_tag = match algorithm.peek() {
+        Some(PRIMITIVE_SEQUENCE) => PRIMITIVE_SEQUENCE,
+        _ => SEQUENCE,
+    };
+    let mut outer = algorithm.inner(outer_tag, PARAMETERS)?;
+    let (mut parameters, nonce_tag) = if outer_tag == PRIMITIVE_SEQUENCE || outer.peek() == Some(SEQUENCE) {
         let inner = outer.inner(SEQUENCE, PARAMETERS)?;
         outer.end()?;
         (inner, context(4, false))
     } else {
-        (algorithm.inner(SEQUENCE, PARAMETERS)?, OCTET_STRING)
+        (outer, OCTET_STRING)
     };
     let nonce = parameters.value(nonce_tag, "nonce")?;
     // Where it is not said it is 12, which is too little to authenticate a key.

@@ -114,7 +114,7 @@ fn names(keys: &mut dyn Iterator<Item = &RecipientKey>) -> String {
 
 impl RecipientKey {
     /// A public key packet (section 5.5.2). None for a key that nobody here can use.
-    fn parse(body: &[u8]) -> Result<Option<RecipientKey>, Malformed> {
+    pub(super) fn parse(body: &[u8]) -> Result<Option<RecipientKey>, Malformed> {
         let mut reader = Reader(body);
         if reader.octet()? != 4 {
             return Ok(None);
@@ -178,7 +178,7 @@ fn ecdh_key(reader: &mut Reader<'_>) -> Result<Option<(PublicKey, Option<Kdf>)>,
 }
 
 /// Section 5.5.4.2.
-fn fingerprint(len: u16, body: &[u8]) -> [u8; FINGERPRINT_LEN] {
+pub(super) fn fingerprint(len: u16, body: &[u8]) -> [u8; FINGERPRINT_LEN] {
     let hashed = [&[0x99], &len.to_be_bytes()[..], body].concat();
     let mut fingerprint = [0; FINGERPRINT_LEN];
     fingerprint.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, &hashed).as_ref());

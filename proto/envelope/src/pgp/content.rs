@@ -5,10 +5,13 @@
 //! collisions, which do not help here. What it must not be is optional, or checked after the plaintext
 //! was looked at: that was EFAIL.
 
-use aws_lc_rs::cipher::{DecryptingKey, DecryptionContext, UnboundCipherKey};
+use aws_lc_rs::cipher::{
+    DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext, UnboundCipherKey,
+};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
 use aws_lc_rs::iv::FixedLength;
+use aws_lc_rs::rand;
 use holdfast_wire::{Malformed, OptsData, Secret};
 use zeroize::Zeroizing;
 
@@ -55,6 +58,29 @@ impl Content {
             ))),
             _ => Ok(Content { ciphertext: ciphertext.to_vec() }),
         }
+    }
+
+    /// Encrypts packets.
+    pub(super) fn seal(key: &SessionKey, packets: &Secret) -> Option<Content> {
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(PREFIX_LEN + packets.len() + MDC_LEN));
+        let mut random = [0; BLOCK_LEN];
+        rand::fill(&mut random).ok()?;
+        plaintext.extend_from_slice(&random);
+        plaintext.extend_from_slice(&random[BLOCK_LEN - 2..]);
+        plaintext.extend_from_slice(packets.expose());
+        plaintext.extend_from_slice(&MDC_HEADER);
+        let mdc = digest(&SHA1_FOR_LEGACY_USE_ONLY, &plaintext);
+        plaintext.extend_from_slice(mdc.as_ref());
+        let aes = UnboundCipherKey::new(key.algorithm(), key.expose()).ok()?;
+        let iv = EncryptionContext::Iv128(FixedLength::from([0; BLOCK_LEN]));
+        EncryptingKey::cfb128(aes).ok()?.less_safe_encrypt(&mut plaintext, iv).ok()?;
+        // From here on these bytes are ciphertext.
+        Some(Content { ciphertext: std::mem::take(&mut *plaintext) })
+    }
+
+    /// The body of a SEIPD packet.
+    pub(super) fn body(&self) -> Vec<u8> {
+        [&[1], &self.ciphertext[..]].concat()
     }
 
     /// The packets inside. None if they were altered, or encrypted with another key.

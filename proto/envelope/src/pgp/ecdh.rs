@@ -59,26 +59,49 @@ pub(super) fn oid(curve: Curve) -> &'static [u8] {
     }
 }
 
+/// The octets of Curve25519's OID (section 9.2).
+pub(super) const CURVE25519: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01];
+
 /// The padded session key. None for a Z of the wrong length as for one that does not fit.
 pub(super) fn unwrap(z: &[u8], key: &RecipientKey, wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (curve, kdf) = key.agreement()?;
     if z.len() != curve.coordinate_len() {
         return None;
     }
-    let mut kek = Zeroizing::new(vec![0; kdf.kek_len()?]);
-    // The single-step KDF of SP 800-56C with one round: the hash of 00 00 00 01, Z and the parameters, cut.
-    let digest = get_sskdf_digest_algorithm(kdf.digest()?)?;
-    sskdf_digest(digest, z, &parameters(curve, kdf, key.fingerprint()), &mut kek).ok()?;
-    key_wrap::unwrap(&kek, wrapped)
+    let context = Context { oid: oid(curve), kdf, fingerprint: key.fingerprint() };
+    key_wrap::unwrap(&context.kek(z)?, wrapped)
 }
 
-fn parameters(curve: Curve, kdf: Kdf, fingerprint: &[u8; FINGERPRINT_LEN]) -> Vec<u8> {
-    let oid = oid(curve);
-    let mut parameters = Vec::with_capacity(64);
-    parameters.extend(u8::try_from(oid.len()));
-    parameters.extend_from_slice(oid);
-    parameters.extend_from_slice(&[ECDH, 3, 1, kdf.hash, kdf.cipher]);
-    parameters.extend_from_slice(b"Anonymous Sender    ");
-    parameters.extend_from_slice(fingerprint);
-    parameters
+/// What the key encryption key (KEK) is derived from besides Z.
+pub(super) struct Context<'a> {
+    /// The curve's.
+    pub(super) oid: &'a [u8],
+    pub(super) kdf: Kdf,
+    /// The recipient's key's.
+    pub(super) fingerprint: &'a [u8; FINGERPRINT_LEN],
+}
+
+impl Context<'_> {
+    /// Wraps a padded session key for the holder of Z.
+    pub(super) fn wrap(&self, z: &[u8], padded: &[u8]) -> Option<Vec<u8>> {
+        key_wrap::wrap(&self.kek(z)?, padded)
+    }
+
+    /// The single-step KDF of SP 800-56C with one round: the hash of 00 00 00 01, Z and the parameters, cut.
+    fn kek(&self, z: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let mut kek = Zeroizing::new(vec![0; self.kdf.kek_len()?]);
+        let digest = get_sskdf_digest_algorithm(self.kdf.digest()?)?;
+        sskdf_digest(digest, z, &self.parameters(), &mut kek).ok()?;
+        Some(kek)
+    }
+
+    fn parameters(&self) -> Vec<u8> {
+        let mut parameters = Vec::with_capacity(64);
+        parameters.extend(u8::try_from(self.oid.len()));
+        parameters.extend_from_slice(self.oid);
+        parameters.extend_from_slice(&[ECDH, 3, 1, self.kdf.hash, self.kdf.cipher]);
+        parameters.extend_from_slice(b"Anonymous Sender    ");
+        parameters.extend_from_slice(self.fingerprint);
+        parameters
+    }
 }

@@ -18,7 +18,9 @@ pub(super) mod tag {
     pub(in super::super) const SED: u8 = 9;
     pub(in super::super) const MARKER: u8 = 10;
     pub(in super::super) const LITERAL: u8 = 11;
+    pub(in super::super) const USER_ID: u8 = 13;
     pub(in super::super) const PUBLIC_SUBKEY: u8 = 14;
+    pub(in super::super) const USER_ATTRIBUTE: u8 = 17;
     pub(in super::super) const SEIPD: u8 = 18;
     pub(in super::super) const AEAD: u8 = 20;
     pub(in super::super) const PADDING: u8 = 21;

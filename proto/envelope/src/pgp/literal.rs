@@ -5,6 +5,8 @@ use holdfast_wire::{Malformed, Secret};
 
 use super::framing::{Packets, Reader, tag};
 
+const HEADER: [u8; 6] = [b'b', 0, 0, 0, 0, 0];
+
 /// The data of the only literal packet. Its format (text, binary), file name and date mean nothing here.
 pub(super) fn data(packets: &[u8]) -> Result<Secret, Malformed> {
     let mut packets = Packets::new(packets);
@@ -24,6 +26,14 @@ pub(super) fn data(packets: &[u8]) -> Result<Secret, Malformed> {
         }
     }
     data.ok_or_else(|| Malformed::new("a message without data"))
+}
+
+/// The body of a literal packet with this data: binary, without a name and a date.
+pub(super) fn body(data: &Secret) -> Secret {
+    let mut body = Vec::with_capacity(HEADER.len() + data.len());
+    body.extend_from_slice(&HEADER);
+    body.extend_from_slice(data.expose());
+    Secret::new(body)
 }
 
 fn unexpected(tag: u8) -> Malformed {

@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 /// OpenPGP had before AES, or in other countries.
 const ALGORITHMS: [(u8, &Algorithm, usize); 3] = [(7, &AES_128, 16), (8, &AES_192, 24), (9, &AES_256, 32)];
 
+/// Octets of a padded session key: those of AES-256, and 5 more.
+const PADDED_LEN: usize = 40;
+
 /// A key of AES with 128, 192 or 256 bits.
 pub(super) struct SessionKey {
     algorithm: &'static Algorithm,
@@ -48,6 +51,16 @@ impl SessionKey {
         Secret::new(written)
     }
 
+    /// With padding up to whole blocks of AES key wrap, as ECDH has it, and to one length for every algorithm
+    /// (section 11.5).
+    pub(super) fn written_padded(&self) -> Secret {
+        let written = self.written();
+        let len = PADDED_LEN.saturating_sub(written.len()) as u8;
+        let mut padded = Secret::new(vec![len; PADDED_LEN]);
+        padded.expose_mut()[..written.len()].copy_from_slice(written.expose());
+        padded
+    }
+
     fn split(bytes: &[u8]) -> Option<(SessionKey, &[u8])> {
         let (id, rest) = bytes.split_first()?;
         let (_, algorithm, len) = ALGORITHMS.into_iter().find(|(known, ..)| known == id)?;
@@ -83,7 +96,14 @@ mod tests {
     fn the_three_sizes_of_aes_are_read_and_nothing_else() {
         for (id, len) in [(7, 16), (8, 24), (9, 32)] {
             let good = written(id, len, 3 * u16::try_from(len).unwrap());
-            assert_eq!(SessionKey::read(&good).unwrap().expose(), vec![3; len]);
+            let key = SessionKey::read(&good).unwrap();
+            assert_eq!(key.expose(), vec![3; len]);
+            assert_eq!(key.written().expose(), good);
+            let padded = key.written_padded();
+            assert_eq!(
+                (padded.len(), SessionKey::read_padded(padded.expose()).unwrap().expose()),
+                (40, key.expose())
+            );
             assert!(SessionKey::read(&written(id, len, 3)).is_none(), "bad checksum");
             assert!(SessionKey::read(&[&good[..], &[0]].concat()).is_none(), "one octet more");
             for short in 0..good.len() {

@@ -1,4 +1,4 @@
-//! Packets of the schemes that are only read: what skopeo wrote, and what was built here to be good, bad or damaged.
+//! Packets of the other schemes: what skopeo wrote, and what was built here to be good, bad or damaged.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,6 +9,7 @@ mod cms;
 mod cms_build;
 mod cms_defects;
 mod pkcs11;
+mod sealing;
 mod skopeo;
 #[path = "../jwe/token.rs"]
 mod token;

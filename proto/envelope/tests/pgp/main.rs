@@ -11,6 +11,7 @@ mod defects;
 mod defects_inside;
 mod keys;
 mod messages;
+mod sealing;
 #[path = "../jwe/token.rs"]
 mod token;
 mod writer;

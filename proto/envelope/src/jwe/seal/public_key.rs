@@ -2,21 +2,18 @@
 
 use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{
-    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey,
-};
-use holdfast_wire::{Algorithm, EcPublicKey, Malformed, OaepHash, Operation, PublicKey};
+use holdfast_wire::{Algorithm, EcPublicKey, Operation, PublicKey};
 
 use super::To;
 use super::form::Epk;
 use crate::jwe::agreement;
 use crate::point::{check_point, coordinates, ecdh};
-use crate::{SealError, base64url};
+use crate::{SealError, base64url, rsa};
 
 /// The encrypted key, and for ECDH the ephemeral key. `number` is the recipient's, from 1.
 pub(super) fn seal(number: usize, to: &To<'_>, cek: &[u8]) -> Result<(Vec<u8>, Option<Epk>), SealError> {
     match (to.key, to.algorithm.operation(), to.algorithm) {
-        (PublicKey::Rsa(_), Operation::RsaOaep(hash), _) => Ok((rsa_oaep(number, to.key, hash, cek)?, None)),
+        (PublicKey::Rsa(_), Operation::RsaOaep(hash), _) => Ok((rsa::oaep(number, to.key, hash, cek)?, None)),
         (PublicKey::Ec(key), _, Algorithm::EcdhEsA256Kw) => {
             let (wrapped, epk) = ecdh_es_a256kw(number, key, cek)?;
             Ok((wrapped, Some(epk)))
@@ -25,23 +22,6 @@ pub(super) fn seal(number: usize, to: &To<'_>, cek: &[u8]) -> Result<(Vec<u8>, O
             Err(SealError::Unfit { recipient: number, algorithm: to.algorithm, key_type: to.key.type_name() })
         }
     }
-}
-
-fn rsa_oaep(number: usize, key: &PublicKey, hash: OaepHash, cek: &[u8]) -> Result<Vec<u8>, SealError> {
-    let unusable = |why| SealError::Key { recipient: number, why };
-    let der = key.to_der().map_err(unusable)?;
-    let key = PublicEncryptingKey::from_der(&der)
-        .map_err(|_| unusable(Malformed::new("an RSA key that the cryptographic library refuses")))?;
-    let failed = |_| SealError::Library("RSA-OAEP");
-    let key = OaepPublicEncryptingKey::new(key).map_err(failed)?;
-    let algorithm = match hash {
-        OaepHash::Sha1 => &OAEP_SHA1_MGF1SHA1,
-        OaepHash::Sha256 => &OAEP_SHA256_MGF1SHA256,
-    };
-    let mut ciphertext = vec![0; key.ciphertext_size()];
-    let len = key.encrypt(algorithm, cek, &mut ciphertext, None).map_err(failed)?.len();
-    ciphertext.truncate(len);
-    Ok(ciphertext)
 }
 
 fn ecdh_es_a256kw(number: usize, key: &EcPublicKey, cek: &[u8]) -> Result<(Vec<u8>, Epk), SealError> {
