@@ -152,14 +152,15 @@ pub(crate) struct ImageRewrap {
     /// Where it is written instead, in the same registry: docker://HOST/REPOSITORY:TAG. Its layers are mounted there.
     #[arg(conflicts_with_all = ["all_tags", "dry_run"])]
     pub(crate) target: Option<Place>,
-    /// Who shall open it, and nobody else: jwe:FILE or holdfast:ALIAS. May be repeated.
+    /// Who shall open it, and nobody else: jwe:FILE, pkcs7:FILE, pgp:FILE or pgp:NAME, pkcs11:FILE, or
+    /// holdfast:ALIAS. May be repeated.
     #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<Recipient>,
     /// Who shall open it besides those who can. May be repeated.
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) add: Vec<Recipient>,
-    /// Who shall open it no longer: jwe:FILE, holdfast:ALIAS (every key under it but the one that is added), or
-    /// kid:ID. May be repeated.
+    /// Who shall open it no longer: anyone that --add takes, holdfast:ALIAS (every key under it but the one that is
+    /// added), or kid:ID. May be repeated.
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) remove: Vec<Removed>,
     /// With --to: what it is encrypted for from now on; without it, what it was encrypted for. May be repeated.
@@ -213,7 +214,8 @@ pub(crate) struct ImageEncrypt {
     /// Where it goes: a new layout, another image in an existing one, or docker://HOST/REPOSITORY:TAG.
     pub(crate) target: Place,
     /// Who shall open it, as often as there are recipients: jwe:FILE, a public key in PEM, DER or JWK, or an
-    /// X.509 certificate; or holdfast:ALIAS, a key of the daemon's.
+    /// X.509 certificate; pkcs7:FILE, an X.509 certificate; pgp:FILE or pgp:NAME, an OpenPGP certificate, in a file
+    /// or known to gpg; pkcs11:FILE, the public key of a token's key; or holdfast:ALIAS, a key of the daemon's.
     #[arg(long, value_name = "RECIPIENT", required = true)]
     pub(crate) to: Vec<Recipient>,
     /// What it is encrypted for, under the packet's seal; the daemon's rules can ask for it. May be repeated.

@@ -1,115 +1,36 @@
 //! Who an image is encrypted to: what was typed behind `--to`, what that means once files are read and
 //! the daemon is there, and the wrapping itself.
 //!
-//! `jwe:FILE` is a public key: its layer keys are sealed here, and nobody is asked. `holdfast:ALIAS` is a
-//! key of the daemon's: those are wrapped by it, so that its policy and its audit log have their say, and
-//! a symmetric key, which has no public half, can be a recipient too.
+//! Whoever has a public key, in a file or in gpg's keyring, has the layer keys sealed to it here, and nobody
+//! is asked. `holdfast:ALIAS` is a key of the daemon's: those are wrapped by it, so that its policy and its
+//! audit log have their say, and a symmetric key, which has no public half, can be a recipient too.
 
+mod certificate;
+mod openpgp;
+mod public;
 mod public_key;
+mod source;
+mod typed;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::str::FromStr;
 
-use holdfast_envelope::jwe::{self, Jwe, To};
-use holdfast_envelope::jwk;
-use holdfast_image::{Digest, Packet, Wrapper, cipher};
+use holdfast_envelope::jwe::Jwe;
+use holdfast_image::{Digest, Identity, Packet, Wrapper, cipher};
 use holdfast_wire::grpc::v1::Key;
-use holdfast_wire::keyprovider::{is_alias, wrap_request, wrapped_packet};
-use holdfast_wire::{Algorithm, Labels, OptsData, PublicKey};
+use holdfast_wire::keyprovider::{wrap_request, wrapped_packet};
+use holdfast_wire::{Labels, OptsData};
 use zeroize::Zeroizing;
 
+use self::public::Public;
+pub(crate) use self::typed::{Recipient, Removed};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
-/// What provider the daemon is unless its configuration says otherwise (`provider` under `[wrap]`).
-const PROVIDER: &str = "holdfast";
-
-/// A recipient as it is typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Recipient {
-    /// `jwe:FILE`
-    Jwe(PathBuf),
-    /// `holdfast:ALIAS[+ALIAS…]`, or `provider:NAME:ALIAS[+ALIAS…]` where the daemon has another name.
-    Daemon { provider: String, aliases: String },
-}
-
-impl FromStr for Recipient {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Recipient, String> {
-        const FORMS: &str =
-            "a recipient is jwe:FILE (a public key) or holdfast:ALIAS (a key of the daemon's)";
-        let (scheme, rest) = text.split_once(':').ok_or(FORMS)?;
-        let (provider, aliases) = match scheme {
-            "jwe" if rest.is_empty() => return Err(FORMS.to_owned()),
-            "jwe" => return Ok(Recipient::Jwe(rest.into())),
-            "holdfast" => (PROVIDER, rest),
-            "provider" => rest.split_once(':').ok_or(FORMS)?,
-            "pkcs7" | "pgp" | "pkcs11" => {
-                return Err(format!("this version cannot encrypt to {scheme}:, only read it; {FORMS}"));
-            }
-            _ => return Err(FORMS.to_owned()),
-        };
-        if !is_alias(provider) || !aliases.split('+').all(is_alias) {
-            return Err(format!(
-                "{FORMS}; an alias has 1 to 64 letters, digits, '.', '_' or '-', and labels are given with --label"
-            ));
-        }
-        Ok(Recipient::Daemon { provider: provider.to_owned(), aliases: aliases.to_owned() })
-    }
-}
-
-/// Somebody who shall open an image no longer, as he is typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Removed {
-    /// `kid:ID`
-    Kid(String),
-    /// Whoever can be encrypted to.
-    Recipient(Recipient),
-}
-
-impl FromStr for Removed {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Removed, String> {
-        match text.strip_prefix("kid:") {
-            Some("") => Err("the key id behind kid: is empty".to_owned()),
-            Some(kid) => Ok(Removed::Kid(kid.to_owned())),
-            None => text.parse().map(Removed::Recipient),
-        }
-    }
-}
-
-impl Removed {
-    /// The ids of the keys that this means: all under an alias, as rotation leaves several there.
-    pub(crate) fn kids(&self, listed: &[Key]) -> Result<Vec<String>, Failure> {
-        match self {
-            Removed::Kid(kid) => Ok(vec![kid.clone()]),
-            Removed::Recipient(Recipient::Jwe(file)) => Ok(vec![jwk::thumbprint(&public_key::read(file)?.0)]),
-            Removed::Recipient(Recipient::Daemon { aliases, .. }) => {
-                let mut kids = Vec::new();
-                for alias in aliases.split('+') {
-                    let known = kids.len();
-                    let under = listed.iter().filter(|key| key.alias == alias && !key.kid.is_empty());
-                    kids.extend(under.map(|key| key.kid.clone()));
-                    if kids.len() == known {
-                        return Err(Failure::line(format!(
-                            "no key {alias} that you may use; holdfast key list shows those you may, and kid:ID names any"
-                        )));
-                    }
-                }
-                Ok(kids)
-            }
-        }
-    }
-}
-
 /// All recipients of an image, ready to wrap to.
 #[derive(Clone)]
 pub(crate) struct Recipients {
-    keys: Vec<(PublicKey, Algorithm)>,
+    public: Vec<Public>,
     /// The daemon's aliases, by the name of the provider that it is.
     aliases: BTreeMap<String, Vec<String>>,
     labels: Labels,
@@ -118,17 +39,17 @@ pub(crate) struct Recipients {
 }
 
 impl Recipients {
-    /// Reads the files, and tries every key once.
+    /// Reads the files, asks gpg, and tries every key once.
     pub(crate) fn read(typed: &[Recipient], labels: Labels) -> Result<Recipients, Failure> {
-        let mut all = Recipients { keys: Vec::new(), aliases: BTreeMap::new(), labels, told: Vec::new() };
+        let mut all = Recipients { public: Vec::new(), aliases: BTreeMap::new(), labels, told: Vec::new() };
         for one in typed {
             match one {
-                Recipient::Jwe(file) => {
-                    let (key, algorithm) = public_key::read(file)?;
+                Recipient::Public { scheme, from } => {
+                    let public = Public::read(*scheme, from)?;
                     // Given twice, it would be a second recipient that opens nothing more.
-                    if all.keys.iter().all(|(known, _)| *known != key) {
-                        all.told.push(format!("{} ({})", file.display(), key.type_name()));
-                        all.keys.push((key, algorithm));
+                    if all.public.iter().all(|known| !public.identity().is_there_as(&known.identity())) {
+                        all.told.push(format!("{from} ({})", public.type_name()));
+                        all.public.push(public);
                     }
                 }
                 Recipient::Daemon { provider, aliases } => {
@@ -156,20 +77,26 @@ impl Recipients {
         &self.told
     }
 
-    /// Their key ids: what tells whether an image is encrypted to them already. `listed` are the daemon's keys.
-    pub(crate) fn kids(&self, listed: &[Key]) -> Result<Vec<String>, Failure> {
-        let keys = self.keys.iter().map(|(key, _)| Ok(jwk::thumbprint(key)));
-        let aliases =
-            self.aliases.values().flatten().map(|alias| Ok(for_new_images(listed, alias)?.kid.clone()));
-        keys.chain(aliases).collect()
+    /// Who they are: what tells whether an image is encrypted to them already. `listed` are the daemon's keys.
+    pub(crate) fn identities(&self, listed: &[Key]) -> Result<Vec<Identity>, Failure> {
+        let public = self.public.iter().map(|one| Ok(one.identity()));
+        let aliases = self
+            .aliases
+            .values()
+            .flatten()
+            .map(|alias| Ok(Identity::of_key("jwe", &for_new_images(listed, alias)?.kid)));
+        public.chain(aliases).collect()
     }
 
-    /// Those of them with these key ids, and other labels.
-    pub(crate) fn only(&self, kids: &[String], listed: &[Key], labels: &Labels) -> Recipients {
+    /// These of them, with other labels.
+    pub(crate) fn only(&self, these: &[Identity], listed: &[Key], labels: &Labels) -> Recipients {
+        let among = |one: &Identity| these.iter().any(|this| this.is_there_as(one));
         let mut some = Recipients { labels: labels.clone(), told: Vec::new(), ..self.clone() };
-        some.keys.retain(|(key, _)| kids.contains(&jwk::thumbprint(key)));
+        some.public.retain(|one| among(&one.identity()));
         for aliases in some.aliases.values_mut() {
-            aliases.retain(|alias| for_new_images(listed, alias).is_ok_and(|key| kids.contains(&key.kid)));
+            aliases.retain(|alias| {
+                for_new_images(listed, alias).is_ok_and(|key| among(&Identity::of_key("jwe", &key.kid)))
+            });
         }
         some.aliases.retain(|_, aliases| !aliases.is_empty());
         some
@@ -182,18 +109,19 @@ impl Recipients {
                 "a label of an image that is encrypted to the daemon's keys cannot hold ';', which ends it in the provider's parameters; choose another value",
             ));
         }
-        if !self.keys.is_empty() {
-            self.seal(&cipher::new_key(&Digest::of(b""))?)?;
-        }
+        self.seal(&cipher::new_key(&Digest::of(b""))?)?;
         Ok(())
     }
 
-    fn seal(&self, optsdata: &OptsData) -> Result<Packet, Failure> {
-        let to: Vec<To<'_>> =
-            self.keys.iter().map(|(key, algorithm)| To { key, algorithm: *algorithm }).collect();
-        let data = jwe::seal(optsdata, &to, &self.labels)
-            .map_err(|error| Failure::line(format!("of the jwe: keys, in their order, {error}")))?;
-        Ok(Packet { scheme: "jwe".to_owned(), data })
+    /// Without the daemon's keys.
+    fn seal(&self, optsdata: &OptsData) -> Result<Vec<Packet>, Failure> {
+        let without = self.public.iter().map(Public::scheme).find(|scheme| !scheme.has_labels());
+        if let Some(scheme) = without.filter(|_| !self.labels.is_empty()) {
+            return Err(Failure::line(format!(
+                "a {scheme} packet has no place for labels, and whoever opens the image by it would not be held to them; an image with labels is for jwe: and holdfast: recipients alone",
+            )));
+        }
+        public::seal(&self.public, optsdata, &self.labels)
     }
 }
 
@@ -249,47 +177,7 @@ impl Wrapper for Wraps<'_> {
         for (provider, aliases) in &self.recipients.aliases {
             packets.push(self.ask(provider, aliases, optsdata)?);
         }
-        if !self.recipients.keys.is_empty() {
-            packets.push(self.recipients.seal(optsdata)?);
-        }
+        packets.extend(self.recipients.seal(optsdata)?);
         Ok(packets)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn daemon(provider: &str, aliases: &str) -> Recipient {
-        Recipient::Daemon { provider: provider.to_owned(), aliases: aliases.to_owned() }
-    }
-
-    #[test]
-    fn recipients_are_read_as_they_are_typed() {
-        assert_eq!("jwe:a:b.pem".parse(), Ok(Recipient::Jwe("a:b.pem".into())));
-        assert_eq!("holdfast:images".parse(), Ok(daemon("holdfast", "images")));
-        assert_eq!("holdfast:images+spare".parse(), Ok(daemon("holdfast", "images+spare")));
-        assert_eq!("provider:kp:images".parse(), Ok(daemon("kp", "images")));
-    }
-
-    #[test]
-    fn what_is_no_recipient_is_told_the_forms() {
-        for bad in [
-            "",
-            "pub.pem",
-            "jwe:",
-            "holdfast:",
-            "holdfast",
-            "holdfast:a b",
-            "holdfast:a;env=prod",
-            "provider:kp",
-            "provider:a b:images",
-            "holdfast:a++b",
-            "pkcs7:cert.pem",
-            "JWE:x",
-        ] {
-            let error = bad.parse::<Recipient>().unwrap_err();
-            assert!(error.contains("a recipient is jwe:FILE"), "{bad}: {error}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The daemon opens layers' keys, and they are wrapped anew: by it, or here to public keys.
 
-use holdfast_image::{Opened, Packet, Reason, Refusal, Rewrapper, Wrapper as _};
+use holdfast_image::{Identity, Opened, Packet, Reason, Refusal, Rewrapper, Wrapper as _};
 use holdfast_wire::grpc::v1;
 use holdfast_wire::{Labels, OptsData};
 
@@ -34,8 +34,8 @@ impl Rewrapper for ThroughDaemon<'_> {
         Ok(Opened { optsdata, labels, kid, recipient })
     }
 
-    fn wrap(&self, optsdata: &OptsData, labels: &Labels, kids: &[String]) -> Result<Vec<Packet>, Reason> {
-        let recipients = self.recipients.only(kids, self.listed, labels);
+    fn wrap(&self, optsdata: &OptsData, labels: &Labels, to: &[Identity]) -> Result<Vec<Packet>, Reason> {
+        let recipients = self.recipients.only(to, self.listed, labels);
         let wraps =
             Wraps { recipients: &recipients, daemon: Some(self.daemon), interrupt: self.interrupt.clone() };
         wraps.wrap(optsdata)

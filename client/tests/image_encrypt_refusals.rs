@@ -125,7 +125,7 @@ fn what_is_not_understood_ends_with_2() {
     for args in [
         &[][..],
         &["--to", "pub.pem"],
-        &["--to", "pkcs7:cert.pem"],
+        &["--to", "age:cert.pem"],
         &["--to", "holdfast:"],
         &["--to", &public, "--layer", "first"],
         &["--to", &public, "--platform", "linux"],

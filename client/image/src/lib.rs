@@ -19,6 +19,7 @@ mod descriptor;
 mod digest;
 mod encrypt;
 mod error;
+mod identity;
 mod inspect;
 mod layer;
 mod media;
@@ -41,6 +42,7 @@ pub use decrypt::{Opener, decrypt};
 pub use digest::Digest;
 pub use encrypt::{Selection, Wrapper, encrypt};
 pub use error::{Error, printable};
+pub use identity::{Identity, Name};
 pub use inspect::{
     Inspected, InspectedLayer, InspectedManifest, InspectedPacket, inspect, inspect_documents, inspect_root,
 };

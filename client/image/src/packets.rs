@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use holdfast_envelope::Hint;
 use holdfast_wire::Algorithm;
 use serde_json::{Map, Value};
 
-use crate::Packet;
+use crate::identity::is_thumbprint;
+use crate::{Identity, Name, Packet};
 
 /// Most recipients listed of one packet.
 const MAX_LISTED: usize = 64;
-/// Most bytes shown of a serial number, which has 20 at most (RFC 5280 section 4.1.2.2).
-const MAX_SERIAL: usize = 20;
+/// The schemes whose packets are no JWE.
+const OTHERS: [&str; 3] = ["pkcs7", "pgp", "pkcs11"];
 
 /// One recipient of a packet. Both members are hints that anyone could have written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Recipient {
     /// JOSE's `alg`, or the name that other schemes' algorithms have here; absent for one that is not known.
     pub algorithm: Option<String>,
     /// What the packet calls the key: JOSE's `kid`, absent for keys given as PEM; `serial 420d…`, that of its
-    /// certificate, in a `pkcs7`; `key 1234…`, its key ID, in a `pgp`.
+    /// certificate, in a `pkcs7`; `key 1234…`, its key ID, in a `pgp`; the `kid` that Holdfast writes, in a `pkcs11`.
     pub kid: Option<String>,
 }
 
@@ -37,48 +37,60 @@ pub(crate) struct Told {
 
 /// Reads a packet; `None` for what has no form that is known.
 pub(crate) fn told(scheme: &str, data: &[u8]) -> Option<Told> {
-    if !["pkcs7", "pgp", "pkcs11"].contains(&scheme) {
+    if !OTHERS.contains(&scheme) {
         return jwe(data);
     }
     let packet = holdfast_envelope::Packet::parse(scheme, data).ok()?;
-    let recipients: Vec<_> = packet.recipients().iter().map(recipient).collect();
+    let recipients: Vec<_> = packet.recipients().iter().map(|one| recipient(scheme, one)).collect();
     Some(Told { recipients_total: recipients.len(), recipients, labels: BTreeMap::new() })
 }
 
 impl Packet {
-    /// The key id of each recipient, by which keys know themselves: a JWE's `kid`, if it is one. In other
-    /// schemes a certificate is named, and recipients of one whose form is not known count as one.
+    /// The key id of each recipient, by which keys know themselves; none where the packet does not say.
     pub fn key_ids(&self) -> Vec<Option<String>> {
-        if let Some(jwe) = jwe(&self.data)
-            && jwe.recipients.len() == jwe.recipients_total
-            && !jwe.recipients.is_empty()
-        {
-            return jwe.recipients.into_iter().map(Recipient::key_id).collect();
-        }
-        vec![None; told(&self.scheme, &self.data).map_or(1, |told| told.recipients_total).max(1)]
+        self.identities().into_iter().map(|identity| identity.kid).collect()
     }
+
+    /// Who its recipients are, as far as it says so. Those of a packet whose form is not known count as one.
+    pub fn identities(&self) -> Vec<Identity> {
+        let told = match OTHERS.contains(&self.scheme.as_str()) {
+            true => self.others(),
+            false => jwe(&self.data).and_then(|told| {
+                let all = told.recipients.len() == told.recipients_total;
+                all.then(|| told.recipients.into_iter().map(Recipient::identity).collect())
+            }),
+        };
+        told.filter(|all: &Vec<Identity>| !all.is_empty())
+            .unwrap_or_else(|| vec![Identity::default(); told_total(self)])
+    }
+
+    fn others(&self) -> Option<Vec<Identity>> {
+        let packet = holdfast_envelope::Packet::parse(&self.scheme, &self.data).ok()?;
+        let identity = |of: &holdfast_envelope::Recipient| Identity {
+            name: of.hint().and_then(|hint| Name::of_hint(&self.scheme, hint)),
+            kid: of.kid().filter(|kid| is_thumbprint(kid)).map(str::to_owned),
+        };
+        Some(packet.recipients().iter().map(identity).collect())
+    }
+}
+
+/// How many recipients nobody can say anything of.
+fn told_total(packet: &Packet) -> usize {
+    told(&packet.scheme, &packet.data).map_or(1, |told| told.recipients_total).max(1)
 }
 
 impl Recipient {
-    /// The RFC 7638 thumbprint in base64url, 32 bytes; of an AES key whatever it is configured with. A name that
-    /// another program gave it (a JWK's own `kid`) says nothing about which of our keys it is.
-    fn key_id(self) -> Option<String> {
+    /// Of a JWE. Its `kid` is a key's own id if it is an RFC 7638 thumbprint; of an AES key whatever it is configured
+    /// with. A name that another program gave it (a JWK's own `kid`) says nothing about which of our keys it is.
+    fn identity(self) -> Identity {
         let symmetric = self.algorithm.as_deref() == Some(Algorithm::A256GcmKw.name());
-        let is_thumbprint = |kid: &str| URL_SAFE_NO_PAD.decode(kid).is_ok_and(|hash| hash.len() == 32);
-        self.kid.filter(|kid| symmetric || is_thumbprint(kid))
+        let kid = self.kid.filter(|kid| symmetric || is_thumbprint(kid));
+        kid.map_or_else(Identity::default, |kid| Identity::of_key("jwe", &kid))
     }
 }
 
-fn recipient(of: &holdfast_envelope::Recipient) -> Recipient {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let kid = match of.hint() {
-        Some(Hint::Kid(kid)) => Some(kid.clone()),
-        Some(Hint::IssuerAndSerial { serial, .. }) => {
-            Some(format!("serial {}", hex(serial.get(..MAX_SERIAL).unwrap_or(serial))))
-        }
-        Some(Hint::KeyId(id)) => Some(format!("key {}", hex(id))),
-        _ => None,
-    };
+fn recipient(scheme: &str, of: &holdfast_envelope::Recipient) -> Recipient {
+    let kid = of.hint().and_then(|hint| Name::of_hint(scheme, hint)).map(|name| name.to_string());
     Recipient { algorithm: of.algorithm().map(|algorithm| algorithm.name().to_owned()), kid }
 }
 

@@ -19,7 +19,7 @@ use crate::root::{NewDocument, Root};
 use crate::staging::Staging;
 use crate::tree::{self, Configs, Content, DocumentKind, Documents, Image, Node};
 use crate::written::rewritten;
-use crate::{Digest, Error, Packet, Platform, Reference};
+use crate::{Digest, Error, Identity, Packet, Platform, Reference};
 
 pub use recipients::holders;
 
@@ -28,8 +28,8 @@ pub trait Rewrapper {
     /// Opens any one of a layer's packets.
     fn open(&self, packets: &[Packet]) -> Result<Opened, Refusal>;
 
-    /// Wraps a layer's options to the recipients with these key ids, a selection of [`Wish::to`].
-    fn wrap(&self, optsdata: &OptsData, labels: &Labels, kids: &[String]) -> Result<Vec<Packet>, Reason>;
+    /// Wraps a layer's options to these recipients, a selection of [`Wish::to`].
+    fn wrap(&self, optsdata: &OptsData, labels: &Labels, to: &[Identity]) -> Result<Vec<Packet>, Reason>;
 }
 
 /// What came out of a packet.
@@ -73,8 +73,8 @@ impl Refusal {
 pub struct Wish {
     /// What becomes of those who are there.
     pub change: Change,
-    /// Who shall open it, by key id: all can be wrapped to.
-    pub to: Vec<String>,
+    /// Who shall open it; all have a [name](Identity::name), and can be wrapped to.
+    pub to: Vec<Identity>,
     /// What it is encrypted for from now on. None: what it was encrypted for.
     pub labels: Option<Labels>,
 }
@@ -84,10 +84,10 @@ pub struct Wish {
 pub enum Change {
     /// All go.
     Replace,
-    /// All stay but those with these key ids.
+    /// All stay but those who have these keys.
     Keep {
         /// Who goes.
-        without: Vec<String>,
+        without: Vec<Identity>,
     },
 }
 
@@ -120,11 +120,11 @@ pub struct RewrappedManifest {
 pub struct RewrappedLayer {
     /// The blob, which stays.
     pub digest: Digest,
-    /// The key ids of those who are new.
-    pub added: Vec<String>,
+    /// Those who are new.
+    pub added: Vec<Identity>,
     /// How many recipients went.
     pub removed: usize,
-    /// How many there are now that name no key id, so that nobody can say who they are.
+    /// How many there are now, besides those wished for, that name no key id, so that nobody can say who they are.
     pub unnamed: usize,
 }
 

@@ -2,8 +2,6 @@
 //! holds is told by its content, as ocicrypt does. A private key is refused, not read: whoever gives one
 //! has mixed up the files, and should hear of it.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use holdfast_envelope::{check_point, jwk};
@@ -11,28 +9,19 @@ use holdfast_image::printable;
 use holdfast_wire::{Algorithm, Malformed, PublicKey};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, DecodePem as _, Encode as _};
-use zeroize::Zeroizing;
 
+use super::source;
+use super::typed::Scheme;
 use crate::failure::Failure;
 
 /// Longest file read, in bytes.
-const MAX_LEN: u64 = 64 * 1024;
+const MAX_LEN: usize = 64 * 1024;
 const CERTIFICATE: (&str, &str) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
 
-/// The key, and how keys are sealed to it.
-pub(super) fn read(file: &Path) -> Result<(PublicKey, Algorithm), Failure> {
-    let shown = printable(&file.to_string_lossy());
-    let unreadable =
-        |error| Failure::line(format!("cannot read {shown}: {error}; jwe: takes the file of a public key"));
-    // It may be a private key after all.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN as usize + 1));
-    File::open(file).and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_LEN {
-        return Err(Failure::line(format!(
-            "{shown} has more than 64 KiB; jwe: takes the file of a public key"
-        )));
-    }
-    key_in(&bytes).map_err(|error| Failure::line(format!("{shown}: {error}")))
+/// The key, and how keys are sealed to it in a JWE.
+pub(super) fn read(scheme: Scheme, file: &Path) -> Result<(PublicKey, Algorithm), Failure> {
+    let bytes = source::read(scheme, file, MAX_LEN)?;
+    key_in(&bytes).map_err(|error| Failure::line(format!("{}: {error}", printable(&file.to_string_lossy()))))
 }
 
 fn key_in(bytes: &[u8]) -> Result<(PublicKey, Algorithm), Malformed> {

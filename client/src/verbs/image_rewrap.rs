@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use holdfast_image::{
-    Change, Platform, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_layout, rewrap_to,
+    Change, Identity, Platform, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_layout, rewrap_to,
 };
 use holdfast_registry::{Options, Reference, Referrer, Repository, Target, is_referrers_tag};
 use serde_json::{Value, json};
@@ -26,11 +26,11 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
     let listed = daemon.keys()?;
     let mut without = Vec::new();
     for one in &wanted.remove {
-        without.extend(one.kids(&listed)?);
+        without.extend(one.identities(&listed)?);
     }
     let wish = Wish {
         change: if wanted.to.is_empty() { Change::Keep { without } } else { Change::Replace },
-        to: recipients.kids(&listed)?,
+        to: recipients.identities(&listed)?,
         labels: (!wanted.labels.is_empty()).then_some(labels),
     };
     let through = ThroughDaemon {
@@ -232,7 +232,7 @@ fn document(result: &Result<Done, NotDone>) -> Value {
         let layers = manifest.layers.iter().map(|layer| {
             json!({
                 "digest": layer.digest.to_string(),
-                "added": layer.added,
+                "added": layer.added.iter().map(Identity::to_string).collect::<Vec<_>>(),
                 "removed": layer.removed,
                 "unnamed": layer.unnamed,
             })

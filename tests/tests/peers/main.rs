@@ -11,6 +11,7 @@ mod node;
 mod openpgp;
 mod others;
 mod podman;
+mod recipients;
 mod registry;
 mod rewrap;
 mod rust_client;

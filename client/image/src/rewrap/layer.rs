@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::recipients::Listed;
 use super::{Change, Opened, RewrappedLayer, Rewrapper, Wish};
 use crate::descriptor::Descriptor;
-use crate::{Error, Packet, annotations};
+use crate::{Error, Identity, Packet, annotations};
 
 /// What became of a layer.
 #[derive(Clone)]
@@ -35,10 +35,11 @@ pub(super) fn rewrap(
     let packets = annotations::packets(old)?;
     let mut opened = None;
     let (kept, removed) = keep(&packets, wish, rewrapper, &mut opened)?;
-    let mut kids: Vec<&String> = kept.iter().flat_map(|listed| listed.kids.iter().flatten()).collect();
-    kids.sort_unstable();
-    let added: Vec<String> = wish.to.iter().filter(|kid| kids.binary_search(kid).is_err()).cloned().collect();
-    let unnamed = kept.iter().flat_map(|listed| &listed.kids).filter(|kid| kid.is_none()).count();
+    let there = || kept.iter().flat_map(|listed| &listed.recipients);
+    let is_new = |one: &&Identity| !there().any(|known| one.is_there_as(known));
+    let added: Vec<Identity> = wish.to.iter().filter(is_new).cloned().collect();
+    let wished = |known: &Identity| wish.to.iter().any(|one| one.is_there_as(known));
+    let unnamed = there().filter(|known| known.kid.is_none() && !wished(known)).count();
     let mut result: Vec<Packet> = kept.into_iter().map(|listed| listed.packet).collect();
     if !added.is_empty() {
         result.extend(wrap(&packets, opened, &added, wish, rewrapper)?);
@@ -64,28 +65,25 @@ fn keep(
     match &wish.change {
         Change::Keep { without } if without.is_empty() => Ok((all, 0)),
         Change::Keep { without } => {
-            let wanted = |kid: &str| {
-                let among = |list: &[String]| list.iter().any(|one| one == kid);
+            let wanted = |one: &Identity| {
+                let among = |list: &[Identity]| list.iter().any(|other| other.has_key_of(one));
                 !among(without) || among(&wish.to)
             };
             let mut removed = 0;
             for listed in &mut all {
                 removed += listed.keep(wanted, rewrapper, opened)?;
             }
-            all.retain(|listed| !listed.kids.is_empty());
+            all.retain(|listed| !listed.recipients.is_empty());
             Ok((all, removed))
         }
         Change::Replace => {
-            let mut there: Vec<Option<String>> = all.iter().flat_map(|listed| listed.kids.clone()).collect();
-            let mut wanted: Vec<Option<String>> = wish.to.iter().cloned().map(Some).collect();
-            there.sort_unstable();
-            wanted.sort_unstable();
+            let there: Vec<&Identity> = all.iter().flat_map(|listed| &listed.recipients).collect();
+            let count = there.len();
+            let same = count == wish.to.len()
+                && wish.to.iter().all(|one| there.iter().any(|known| one.is_there_as(known)))
+                && there.iter().all(|known| wish.to.iter().any(|one| one.is_there_as(known)));
             // Nobody else can open it, and what it is encrypted for is not to change.
-            if there == wanted && wish.labels.is_none() {
-                Ok((all, 0))
-            } else {
-                Ok((Vec::new(), there.len()))
-            }
+            if same && wish.labels.is_none() { Ok((all, 0)) } else { Ok((Vec::new(), count)) }
         }
     }
 }
@@ -93,7 +91,7 @@ fn keep(
 fn wrap(
     packets: &[Packet],
     opened: Option<Opened>,
-    added: &[String],
+    added: &[Identity],
     wish: &Wish,
     rewrapper: &dyn Rewrapper,
 ) -> Result<Vec<Packet>, Error> {

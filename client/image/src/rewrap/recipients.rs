@@ -5,30 +5,30 @@ use serde_json::{Map, Value};
 
 use super::{Opened, Refusal, Rewrapper};
 use crate::error::shown;
-use crate::{Error, Packet};
+use crate::{Error, Identity, Packet};
 
-/// A packet, and the key id of each of its recipients.
+/// A packet, and who its recipients are.
 #[derive(Debug, Clone)]
 pub(super) struct Listed {
     pub(super) packet: Packet,
-    pub(super) kids: Vec<Option<String>>,
+    pub(super) recipients: Vec<Identity>,
 }
 
 impl Listed {
     pub(super) fn new(packet: Packet) -> Listed {
-        let kids = packet.key_ids();
-        Listed { packet, kids }
+        let recipients = packet.identities();
+        Listed { packet, recipients }
     }
 
-    /// Takes recipients out: one who names a key id that is not wanted, or whose packet turns out to be
-    /// opened by such a key. Gives how many went; a packet whose last one went has no recipient left.
+    /// Takes recipients out: one who is not wanted as his packet names him, or as the key that turns out to open
+    /// it. Gives how many went; a packet whose last one went has no recipient left.
     pub(super) fn keep(
         &mut self,
-        wanted: impl Fn(&str) -> bool,
+        wanted: impl Fn(&Identity) -> bool,
         rewrapper: &dyn Rewrapper,
         opened: &mut Option<Opened>,
     ) -> Result<usize, Error> {
-        let goes = |kid: &Option<String>| kid.as_ref().is_some_and(|kid| !wanted(kid));
+        let goes = |one: &Identity| !wanted(one);
         let gone = self.drop_all(goes)?;
         self.find(rewrapper, opened).map_err(|refusal| Error::NotOpened(refusal.into_reason()))?;
         Ok(gone + self.drop_all(goes)?)
@@ -38,7 +38,7 @@ impl Listed {
     /// without one are tried by themselves: a key that opens another recipient hides none of them.
     fn find(&mut self, rewrapper: &dyn Rewrapper, opened: &mut Option<Opened>) -> Result<(), Refusal> {
         loop {
-            let unnamed: Vec<bool> = self.kids.iter().map(Option::is_none).collect();
+            let unnamed: Vec<bool> = self.recipients.iter().map(|one| one.kid.is_none()).collect();
             let part = match (unnamed.contains(&true), unnamed.contains(&false)) {
                 (false, _) => return Ok(()),
                 (true, false) => Some(self.packet.clone()),
@@ -51,17 +51,17 @@ impl Listed {
                 Err(Refusal::NotMine(_)) => return Ok(()),
                 Err(refusal) => return Err(refusal),
             };
-            let mut places = self.kids.iter_mut().filter(|kid| kid.is_none());
+            let mut places = self.recipients.iter_mut().filter(|one| one.kid.is_none());
             let Some(place) = places.nth(found.recipient) else { return Ok(()) };
-            *place = Some(found.kid.clone());
+            place.found(&self.packet.scheme, &found.kid);
             *opened = Some(found);
         }
     }
 
     /// A packet's content is sealed apart from its recipients (RFC 7516 section 7.2): one of several can be
     /// taken out of it. Of other forms that is not known, and those who stay would go with him.
-    fn drop_all(&mut self, goes: impl Fn(&Option<String>) -> bool) -> Result<usize, Error> {
-        let stays: Vec<bool> = self.kids.iter().map(|kid| !goes(kid)).collect();
+    fn drop_all(&mut self, goes: impl Fn(&Identity) -> bool) -> Result<usize, Error> {
+        let stays: Vec<bool> = self.recipients.iter().map(|one| !goes(one)).collect();
         let gone = stays.iter().filter(|stays| !**stays).count();
         if gone > 0 && stays.contains(&true) {
             self.packet = without(&self.packet, &stays).ok_or_else(|| {
@@ -71,7 +71,7 @@ impl Listed {
                 ))
             })?;
         }
-        self.kids.retain(|kid| !goes(kid));
+        self.recipients.retain(|one| !goes(one));
         Ok(gone)
     }
 }
@@ -81,7 +81,7 @@ impl Listed {
 pub fn holders(packet: &Packet, rewrapper: &dyn Rewrapper) -> Result<Vec<Option<String>>, Refusal> {
     let mut listed = Listed::new(packet.clone());
     listed.find(rewrapper, &mut None)?;
-    Ok(listed.kids)
+    Ok(listed.recipients.into_iter().map(|one| one.kid).collect())
 }
 
 /// The general serialization with some of its recipients. Beside them go-jose writes a copy of the first
@@ -117,7 +117,7 @@ mod tests {
             Ok(Opened { kid: (*kid).to_owned(), ..opened })
         }
 
-        fn wrap(&self, _: &OptsData, _: &Labels, _: &[String]) -> Result<Vec<Packet>, Reason> {
+        fn wrap(&self, _: &OptsData, _: &Labels, _: &[Identity]) -> Result<Vec<Packet>, Reason> {
             unreachable!("nobody is added here")
         }
     }
@@ -131,7 +131,7 @@ mod tests {
             Ok(Opened { optsdata, labels: Labels::default(), kid: "daemon".into(), recipient: 0 })
         }
 
-        fn wrap(&self, _: &OptsData, _: &Labels, _: &[String]) -> Result<Vec<Packet>, Reason> {
+        fn wrap(&self, _: &OptsData, _: &Labels, _: &[Identity]) -> Result<Vec<Packet>, Reason> {
             unreachable!("nobody is added here")
         }
     }
@@ -146,7 +146,7 @@ mod tests {
             Ok(Opened { optsdata, labels: Labels::default(), kid: "daemon".into(), recipient })
         }
 
-        fn wrap(&self, _: &OptsData, _: &Labels, _: &[String]) -> Result<Vec<Packet>, Reason> {
+        fn wrap(&self, _: &OptsData, _: &Labels, _: &[Identity]) -> Result<Vec<Packet>, Reason> {
             unreachable!("nobody is added here")
         }
     }
@@ -166,6 +166,15 @@ mod tests {
         Listed::new(Packet { scheme: "jwe".to_owned(), data: json.to_string().into_bytes() })
     }
 
+    /// Everybody is wanted but whoever has this key.
+    fn but(kid: &str) -> impl Fn(&Identity) -> bool {
+        move |one| one.kid.as_deref() != Some(kid)
+    }
+
+    fn kids(listed: &Listed) -> Vec<Option<String>> {
+        listed.recipients.iter().map(|one| one.kid.clone()).collect()
+    }
+
     fn left(listed: &Listed) -> Value {
         serde_json::from_slice(&listed.packet.data).unwrap()
     }
@@ -173,8 +182,8 @@ mod tests {
     #[test]
     fn one_of_several_recipients_is_taken_out_and_the_copy_of_his_key_with_him() {
         let mut packet = general(&[Some("a"), Some("b")]);
-        assert_eq!(packet.keep(|kid| kid != "a", &Daemon("none"), &mut None).unwrap(), 1);
-        assert_eq!(packet.kids, [Some("b".to_owned())]);
+        assert_eq!(packet.keep(but("a"), &Daemon("none"), &mut None).unwrap(), 1);
+        assert_eq!(kids(&packet), [Some("b".to_owned())]);
         assert_eq!(left(&packet)["recipients"].as_array().unwrap().len(), 1);
         assert_eq!(left(&packet)["recipients"][0]["header"]["kid"], "b");
         assert!(left(&packet).get("encrypted_key").is_none());
@@ -183,16 +192,16 @@ mod tests {
     #[test]
     fn the_last_recipient_takes_the_packet_with_him() {
         let mut packet = general(&[Some("a")]);
-        assert_eq!(packet.keep(|kid| kid != "a", &Daemon("none"), &mut None).unwrap(), 1);
-        assert!(packet.kids.is_empty());
+        assert_eq!(packet.keep(but("a"), &Daemon("none"), &mut None).unwrap(), 1);
+        assert!(packet.recipients.is_empty());
     }
 
     #[test]
     fn a_recipient_without_a_key_id_is_found_by_opening() {
         let mut packet = general(&[None, None, Some("c")]);
         let mut opened = None;
-        assert_eq!(packet.keep(|kid| kid != "daemon", &Daemon("k1"), &mut opened).unwrap(), 1);
-        assert_eq!(packet.kids, [None, Some("c".to_owned())]);
+        assert_eq!(packet.keep(but("daemon"), &Daemon("k1"), &mut opened).unwrap(), 1);
+        assert_eq!(kids(&packet), [None, Some("c".to_owned())]);
         assert_eq!(left(&packet)["recipients"][0]["encrypted_key"], "k0");
         assert!(opened.is_some());
     }
@@ -201,14 +210,14 @@ mod tests {
     fn one_who_may_stay_is_told_by_name_once_he_is_found() {
         let mut packet = general(&[None]);
         assert_eq!(packet.keep(|_| true, &Daemon("k0"), &mut None).unwrap(), 0);
-        assert_eq!(packet.kids, [Some("daemon".to_owned())]);
+        assert_eq!(kids(&packet), [Some("daemon".to_owned())]);
     }
 
     #[test]
     fn one_who_goes_is_found_behind_one_who_stays() {
         let mut packet = general(&[None, None, Some("c")]);
-        assert_eq!(packet.keep(|kid| kid != "k1", &Several(&["k0", "k1"]), &mut None).unwrap(), 1);
-        assert_eq!(packet.kids, [Some("k0".to_owned()), Some("c".to_owned())]);
+        assert_eq!(packet.keep(but("k1"), &Several(&["k0", "k1"]), &mut None).unwrap(), 1);
+        assert_eq!(kids(&packet), [Some("k0".to_owned()), Some("c".to_owned())]);
         assert_eq!(left(&packet)["recipients"][1]["header"]["kid"], "c");
     }
 
@@ -225,8 +234,8 @@ mod tests {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/skopeo-1.18");
         let data = std::fs::read(format!("{dir}/pkcs7-rsa2048+rsa3072.069a706b5a27.pkcs7.der")).unwrap();
         let mut packet = Listed::new(Packet { scheme: "pkcs7".to_owned(), data });
-        assert_eq!(packet.kids, [None, None]);
-        let error = packet.keep(|kid| kid != "daemon", &First, &mut None).unwrap_err().to_string();
+        assert_eq!(kids(&packet), [None, None]);
+        let error = packet.keep(but("daemon"), &First, &mut None).unwrap_err().to_string();
         assert!(error.contains("its pkcs7 packet is sealed to several") && error.contains("--to"), "{error}");
         assert_eq!(packet.keep(|_| true, &First, &mut None).unwrap(), 0);
     }
@@ -234,6 +243,6 @@ mod tests {
     #[test]
     fn a_packet_of_another_form_has_one_recipient_without_a_name() {
         let cms = Listed::new(Packet { scheme: "pkcs7".to_owned(), data: vec![0x30, 0x82] });
-        assert_eq!(cms.kids, [None]);
+        assert_eq!(kids(&cms), [None]);
     }
 }
