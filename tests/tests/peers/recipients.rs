@@ -2,6 +2,7 @@
 //! the private keys in files or in a token, by gpg, and by our own daemon with all of them in a token.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use holdfast_e2e::gpg::{EMAIL, Gpg};
 use holdfast_e2e::house::{House, file, me};
@@ -147,11 +148,37 @@ fn gpg_opens_what_is_encrypted_to_each_curve() {
 }
 
 #[test]
-fn an_image_to_a_key_of_a_pkcs11_token_opens_there() {
+fn an_image_to_a_key_of_a_pkcs11_token_opens_there_by_skopeo_and_by_us() {
     let scene = scene();
     let sealed = scene.encrypt("sealed", &[&scene.pkcs11()]);
+    let (key, config) = for_skopeo(&scene.house, "elsewhere");
+    let opened = sealed.with_extension("by-skopeo");
+    let mut skopeo = scene.peers.unwrap(&sealed, &opened, &[&key.display().to_string()]);
+    skopeo.env("OCICRYPT_CONFIG", config);
+    succeeds(skopeo);
+    assert!(image::same_layers(&scene.plain, &opened));
     let _daemon = scene.house.start();
     scene.we_open(&sealed, "pkcs11");
+}
+
+/// ocicrypt's key file of a token's key, and its configuration. Module and token stand in the scratch directory too, which
+/// is all that skopeo's root has in common with this machine.
+fn for_skopeo(house: &House, label: &str) -> (PathBuf, PathBuf) {
+    let dir = house.dir.path().join("for-skopeo");
+    must(Command::new("cp").arg("-r").arg(house.hsm.dir()).arg(&dir));
+    must(Command::new("cp").arg("-L").arg(house.hsm.module()).arg(dir.join("libsofthsm2.so")));
+    let conf = dir.join("softhsm2.conf");
+    let moved = std::fs::read_to_string(&conf).unwrap();
+    let moved = moved.replace(house.hsm.dir().to_str().unwrap(), dir.to_str().unwrap());
+    std::fs::write(&conf, moved).unwrap();
+    let (token, pin, dir_shown) = (house.token.label(), house.token.pin(), dir.display());
+    let uri =
+        format!("pkcs11:token={token};object={label}?pin-value={pin}&module-path={dir_shown}/libsofthsm2.so");
+    let env = format!("module:\n  env:\n    SOFTHSM2_CONF: {}\n", conf.display());
+    let key = file(&dir, "key.yaml", format!("pkcs11:\n  uri: \"{uri}\"\n{env}"));
+    let places =
+        format!("module-directories:\n  - {dir_shown}/\n  allowed-module-paths:\n  - {dir_shown}/\n");
+    (key, file(&dir, "ocicrypt.conf", format!("pkcs11:\n  {places}")))
 }
 
 #[test]
