@@ -234,6 +234,59 @@ fn recipients_of_every_scheme_are_added_once_and_taken_out() {
     scene.we_open(&sealed, "pkcs7");
 }
 
+/// Each as gpg makes it, and gpg itself does not encrypt to it.
+#[test]
+fn an_openpgp_key_that_has_expired_or_is_revoked_is_refused() {
+    let scene = scene();
+    let gpg = |args: &[&str]| must(scene.gpg.command().args(args));
+    let fingerprint = |email: &str| {
+        let listed = gpg(&["--with-colons", "--list-keys", &format!("<{email}>")]);
+        listed
+            .lines()
+            .find_map(|line| line.strip_prefix("fpr:::::::::"))
+            .unwrap()
+            .trim_end_matches(':')
+            .to_owned()
+    };
+    let past = |email: &str, args: &[&str]| {
+        let mut gpg = scene.gpg.command();
+        must(gpg.args(["--faked-system-time", "20200101T000000!"]).args(args));
+        fingerprint(email)
+    };
+    past(
+        "all-over@test.invalid",
+        &["--quick-generate-key", "all-over@test.invalid", "nistp256", "sign", "1m"],
+    );
+    let over = past(
+        "over@test.invalid",
+        &["--quick-generate-key", "over@test.invalid", "nistp256", "sign", "never"],
+    );
+    past("over@test.invalid", &["--quick-add-key", &over, "nistp256", "encrypt", "1m"]);
+    gpg(&["--quick-generate-key", "only-signs@test.invalid", "nistp256", "sign", "never"]);
+    scene.gpg.make("revoked@test.invalid", "nistp256");
+    let revoked = fingerprint("revoked@test.invalid");
+    let file_of = scene.gpg.home().join(format!("openpgp-revocs.d/{revoked}.rev"));
+    // A colon keeps it from being used by accident.
+    let armed = std::fs::read_to_string(&file_of).unwrap().replace(":-----BEGIN", "-----BEGIN");
+    gpg(&["--import", file(scene.house.dir.path(), "revocation.asc", armed).to_str().unwrap()]);
+    for (email, says) in [
+        ("all-over@test.invalid", "all-over@test.invalid: it has expired"),
+        ("over@test.invalid", "it has no key that can be encrypted to: a subkey has expired"),
+        ("only-signs@test.invalid", "it has no key that can be encrypted to: it has no subkey"),
+        ("revoked@test.invalid", "revoked@test.invalid: it is revoked"),
+    ] {
+        let mut encrypt = scene.house.holdfast();
+        encrypt.env("GNUPGHOME", scene.gpg.home()).args(["image", "encrypt"]).arg(image::oci(&scene.plain));
+        // The address alone, and not what ends with it.
+        let to = format!("pgp:<{email}>");
+        let never = image::oci(&scene.house.dir.path().join("never"));
+        let said = must_fail(encrypt.arg(never).args(["--to", &to]));
+        assert!(said.replace(['<', '>'], "").contains(says), "{email}: {said}");
+        let mut gpg = scene.gpg.command();
+        must_fail(gpg.args(["--recipient", &format!("<{email}>"), "--encrypt", "/dev/null"]));
+    }
+}
+
 #[test]
 fn what_cannot_be_encrypted_to_is_one_line() {
     let scene = scene();
