@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use holdfast_envelope::pgp::{Certificate, MAX_RECIPIENTS, Pgp, RecipientKey};
+use holdfast_envelope::pgp::{Certificate, EncryptionKey, MAX_RECIPIENTS, Pgp, RecipientKey};
 use holdfast_envelope::{FinishError, check_point};
 use holdfast_wire::{EcPublicKey, PublicKey, Sealed, Secret};
 
@@ -17,7 +17,11 @@ static CERTIFIED: LazyLock<RecipientKey> = LazyLock::new(|| {
     certificate.key_of(&public).expect("its key").clone()
 });
 
-/// A message, finished with what a broken token or somebody else's key might open it to; and a certificate.
+/// When the certificates of the corpus are valid.
+const NOW: u64 = 1_798_761_600;
+
+/// A message, finished with what a broken token or somebody else's key might open it to; and a certificate, whose key is
+/// chosen too.
 pub fn openpgp(bytes: &[u8]) {
     match Pgp::parse(bytes) {
         Ok(message) => of_message(&message),
@@ -36,6 +40,10 @@ pub fn openpgp(bytes: &[u8]) {
                 }
             }
         }
+        Err(error) => one_printable_line(&error),
+    }
+    match EncryptionKey::choose(bytes, NOW) {
+        Ok(key) => assert!(key.public().is_some() || key.type_name() == "Curve25519"),
         Err(error) => one_printable_line(&error),
     }
 }
