@@ -8,24 +8,47 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use holdfast_envelope::jwk;
 use holdfast_envelope::pgp::{Certificate, EncryptionKey};
-use holdfast_image::printable;
+use holdfast_image::{Identity, Name, printable};
+use holdfast_wire::PublicKey;
 
 use super::source;
 use super::typed::Scheme;
 use crate::failure::Failure;
 
-/// `from` is a file if there is one or it is a path; else whom gpg knows.
 pub(super) fn read(from: &str) -> Result<EncryptionKey, Failure> {
-    let file = Path::new(from);
-    let certificate = if from.contains('/') || file.exists() {
-        source::read(Scheme::Pgp, file, Certificate::MAX_LEN)?.to_vec()
-    } else {
-        exported(from)?
+    choose(from, &certificate(from)?)
+}
+
+/// Every key that may have been encrypted to: it may have expired since, or be revoked.
+pub(super) fn read_to_remove(from: &str) -> Result<Vec<Identity>, Failure> {
+    let bytes = certificate(from)?;
+    let of = |id, public: Option<PublicKey>| Identity {
+        name: Some(Name::OpenPgp(id)),
+        kid: public.map(|public| jwk::thumbprint(&public)),
     };
+    match Certificate::parse(&bytes) {
+        Ok(all) => Ok(all.keys().iter().map(|key| of(key.key_id(), Some(key.public().clone()))).collect()),
+        // One of Curve25519 alone, or none at all.
+        Err(_) => choose(from, &bytes).map(|key| vec![of(key.key_id(), key.public())]),
+    }
+}
+
+fn choose(from: &str, certificate: &[u8]) -> Result<EncryptionKey, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    EncryptionKey::choose(&certificate, now)
+    EncryptionKey::choose(certificate, now)
         .map_err(|error| Failure::line(format!("{}: {error}", printable(from))))
+}
+
+/// `from` is a file if there is one or it is a path; else whom gpg knows.
+fn certificate(from: &str) -> Result<Vec<u8>, Failure> {
+    let file = Path::new(from);
+    if from.contains('/') || file.exists() {
+        Ok(source::read(Scheme::Pgp, file, Certificate::MAX_LEN)?.to_vec())
+    } else {
+        exported(from)
+    }
 }
 
 /// What gpg exports. It is found in PATH, and finds its keyring as ever (GNUPGHOME).

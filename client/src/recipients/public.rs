@@ -34,8 +34,11 @@ impl Public {
     }
 
     /// Who it is, also if he cannot be encrypted to any more.
-    pub(super) fn read_to_remove(scheme: Scheme, from: &str) -> Result<Identity, Failure> {
-        Ok(Public::read_even_if_over(scheme, from)?.identity())
+    pub(super) fn read_to_remove(scheme: Scheme, from: &str) -> Result<Vec<Identity>, Failure> {
+        match scheme {
+            Scheme::Pgp => openpgp::read_to_remove(from),
+            _ => Ok(vec![Public::read_even_if_over(scheme, from)?.identity()]),
+        }
     }
 
     fn read_even_if_over(scheme: Scheme, from: &str) -> Result<Public, Failure> {

@@ -106,13 +106,11 @@ impl FromStr for Removed {
 
 impl Removed {
     /// Whose keys this means: all under an alias, as rotation leaves several there. One who is about to go may have
-    /// a certificate that has expired.
+    /// a certificate that has expired since.
     pub(crate) fn identities(&self, listed: &[Key]) -> Result<Vec<Identity>, Failure> {
         match self {
             Removed::Kid(kid) => Ok(vec![Identity { name: None, kid: Some(kid.clone()) }]),
-            Removed::Recipient(Recipient::Public { scheme, from }) => {
-                Ok(vec![Public::read_to_remove(*scheme, from)?])
-            }
+            Removed::Recipient(Recipient::Public { scheme, from }) => Public::read_to_remove(*scheme, from),
             Removed::Recipient(Recipient::Daemon { aliases, .. }) => {
                 let mut all = Vec::new();
                 for alias in aliases.split('+') {

@@ -236,7 +236,7 @@ fn recipients_of_every_scheme_are_added_once_and_taken_out() {
 
 /// Each as gpg makes it, and gpg itself does not encrypt to it.
 #[test]
-fn an_openpgp_key_that_has_expired_or_is_revoked_is_refused() {
+fn an_openpgp_key_that_has_expired_or_is_revoked_is_refused_and_taken_out() {
     let scene = scene();
     let gpg = |args: &[&str]| must(scene.gpg.command().args(args));
     let fingerprint = |email: &str| {
@@ -265,6 +265,9 @@ fn an_openpgp_key_that_has_expired_or_is_revoked_is_refused() {
     gpg(&["--quick-generate-key", "only-signs@test.invalid", "nistp256", "sign", "never"]);
     scene.gpg.make("revoked@test.invalid", "nistp256");
     let revoked = fingerprint("revoked@test.invalid");
+    let _daemon = scene.house.start();
+    let to = "pgp:<revoked@test.invalid>";
+    let sealed = scene.encrypt("sealed", &["holdfast:images", to]);
     let file_of = scene.gpg.home().join(format!("openpgp-revocs.d/{revoked}.rev"));
     // A colon keeps it from being used by accident.
     let armed = std::fs::read_to_string(&file_of).unwrap().replace(":-----BEGIN", "-----BEGIN");
@@ -285,6 +288,8 @@ fn an_openpgp_key_that_has_expired_or_is_revoked_is_refused() {
         let mut gpg = scene.gpg.command();
         must_fail(gpg.args(["--recipient", &format!("<{email}>"), "--encrypt", "/dev/null"]));
     }
+    assert!(scene.rewrap(&sealed, &["--remove", to]).contains("2 of 2 layers re-wrapped"));
+    assert!(image::packets(&sealed, "provider.holdfast").len() == 2);
 }
 
 #[test]
