@@ -234,6 +234,23 @@ fn recipients_of_every_scheme_are_added_once_and_taken_out() {
     scene.we_open(&sealed, "pkcs7");
 }
 
+/// The daemon's rules could ask for a label that the other packet does not have.
+#[test]
+fn nobody_without_labels_is_added_to_an_image_with_labels() {
+    let scene = scene();
+    let _daemon = scene.house.start();
+    let sealed = scene.house.dir.path().join("labelled");
+    let mut encrypt = scene.house.holdfast();
+    encrypt.args(["image", "encrypt"]).arg(image::oci(&scene.plain)).arg(image::oci(&sealed));
+    must(encrypt.args(["--to", "holdfast:images", "--label", "env=prod"]));
+    let before = image::manifest(&sealed);
+    let mut rewrap = scene.house.holdfast();
+    rewrap.args(["image", "rewrap"]).arg(image::oci(&sealed)).args(["--add", &scene.pkcs7()]);
+    let said = must_fail(&mut rewrap);
+    assert!(said.contains("a pkcs7 packet has no place for labels"), "{said}");
+    assert_eq!(image::manifest(&sealed), before);
+}
+
 /// Each as gpg makes it, and gpg itself does not encrypt to it.
 #[test]
 fn an_openpgp_key_that_has_expired_or_is_revoked_is_refused_and_taken_out() {
