@@ -110,13 +110,10 @@ pub(crate) enum ImageVerb {
     /// Each layer gets a key of its own, which every recipient can open alone. What is written is
     /// ocicrypt's format, which skopeo, podman, containerd and CRI-O open. Public keys need no daemon.
     Encrypt(ImageEncrypt),
-    /// Show the layers of an image and who can open them; needs no daemon.
-    Inspect {
-        /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
-        source: Place,
-        #[command(flatten)]
-        registry: RegistryOptions,
-    },
+    /// Show the layers of an image and who can open them.
+    ///
+    /// Which of the daemon's keys do, and how these are, is shown if there is a daemon; none is needed.
+    Inspect(ImageInspect),
     /// Change who can open an image, in its annotations alone: no layer is moved or decrypted.
     ///
     /// Whoever is removed can open the image no longer, unless he has kept its layers' keys or the old
@@ -172,6 +169,17 @@ pub(crate) struct ImageRewrap {
     /// Do all of it but the writing; for images in a registry.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct ImageInspect {
+    /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
+    pub(crate) source: Place,
+    /// Have the daemon try packets that name no key id: an unwrap for each, with a record in its audit log.
+    #[arg(long)]
+    pub(crate) ask: bool,
     #[command(flatten)]
     pub(crate) registry: RegistryOptions,
 }

@@ -11,6 +11,7 @@ mod decode;
 mod failure;
 mod file;
 mod interrupt;
+mod known_keys;
 mod layer_key;
 mod output;
 mod owned;

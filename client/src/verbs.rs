@@ -28,7 +28,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Image(verb) => match *verb {
             ImageVerb::Decrypt(wanted) => image_decrypt::run(common, &wanted),
             ImageVerb::Encrypt(wanted) => image_encrypt::run(common, &wanted),
-            ImageVerb::Inspect { source, registry } => image_inspect::run(common, &source, &registry),
+            ImageVerb::Inspect(wanted) => image_inspect::run(common, &wanted),
             ImageVerb::Rewrap(wanted) => image_rewrap::run(common, &wanted),
             ImageVerb::Inventory(wanted) => image_inventory::run(common, &wanted),
         },

@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use holdfast_wire::grpc::v1::Key;
 use serde_json::Value;
 use support::images::{TestImage, files};
 use support::{Opens, StandIn, holdfast, image, ran, run};
@@ -187,13 +188,24 @@ fn inspect_needs_no_daemon_and_shows_who_can_open() {
     some.write(&dir.path().join("sealed"));
     let socket = dir.path().join("no.sock");
     let ran = run(&socket, ["image", "inspect", &image(&dir.path().join("sealed"))]);
-    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert_eq!((ran.code, ran.err.lines().count()), (Some(0), 1));
+    assert!(
+        ran.err.starts_with("holdfast: note: keys are shown by their ids: no holdfastd at "),
+        "{}",
+        ran.err
+    );
     let rows: Vec<&str> = ran.out.lines().collect();
     assert!(rows[2].starts_with("linux/amd64 sha256:"));
     assert!(rows[3].starts_with("LAYER  DIGEST"));
-    assert!(rows[4].contains("  no         -  "), "{}", rows[4]);
     assert!(
-        rows[5].contains(r"  yes        jwe (RSA-OAEP; ECDH-ES+A256KW k\u{1b}2), pkcs7  application/vnd.oci"),
+        rows[4].contains("  no         -  ") && rows[4].contains("  -          application"),
+        "{}",
+        rows[4]
+    );
+    assert!(
+        rows[5].contains(
+            r"  yes        jwe (RSA-OAEP; ECDH-ES+A256KW k\u{1b}2), pkcs7  not known  application/vnd.oci"
+        ),
         "{}",
         rows[5]
     );
@@ -204,6 +216,80 @@ fn inspect_needs_no_daemon_and_shows_who_can_open() {
     assert_eq!(layer["cipher"], "AES_256_CTR_HMAC_SHA256");
     assert_eq!(layer["packets"][0]["recipients"][1]["kid"], "k\u{1b}2");
     assert_eq!(layer["packets"][1]["scheme"], "pkcs7");
+    assert_eq!((&layer["ourKeys"], &layer["withoutKeyId"]), (&Value::Null, &3.into()));
+}
+
+/// A layer's packets: a JWE to these key ids, and one of a scheme that nobody knows.
+fn sealed_to(kids: &[&str], unknown: bool, path: &std::path::Path) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let mut some = TestImage::plain();
+    some.encrypt(1);
+    let recipients: Vec<Value> =
+        kids.iter().map(|kid| serde_json::json!({"header": {"alg": "RSA-OAEP", "kid": kid}})).collect();
+    let jwe = serde_json::json!({"recipients": recipients, "ciphertext": ""}).to_string();
+    let annotations = &mut some.layer(1)["annotations"];
+    annotations[support::images::KEYS] = STANDARD.encode(jwe).into();
+    if unknown {
+        annotations["org.opencontainers.image.enc.keys.tomorrow"] = "AQ==".into();
+    }
+    some.write(path);
+}
+
+#[test]
+fn inspect_shows_which_of_our_keys_opens_a_layer_and_how_it_is() {
+    let dir = tempdir().unwrap();
+    let (ours, theirs) = (format!("{}A", "a".repeat(42)), format!("{}A", "b".repeat(42)));
+    let key = |kid: &str, alias: &str, trouble: &str| Key {
+        alias: alias.to_owned(),
+        kid: kid.to_owned(),
+        custody: "generated in the token".to_owned(),
+        trouble: trouble.to_owned(),
+        ..Key::default()
+    };
+    let mut stand_in = StandIn::opens(Opens::Clear);
+    stand_in.keys = vec![key(&ours, "images", "its token does not answer"), key("aes", "other", "")];
+    let server = stand_in.start(dir.path());
+    let shown = |kids: &[&str], unknown| {
+        let path = dir.path().join("sealed");
+        let _ = std::fs::remove_dir_all(&path);
+        sealed_to(kids, unknown, &path);
+        let text = run(&server.socket, ["image", "inspect", &image(&path)]);
+        let json = run(&server.socket, ["image", "inspect", "--json", &image(&path)]);
+        assert_eq!((text.code, text.err.as_str(), json.code), (Some(0), "", Some(0)));
+        let json: Value = serde_json::from_str(&json.out).unwrap();
+        (text.out, json["manifests"][0]["layers"][1].clone())
+    };
+    let (text, layer) = shown(&[&theirs, &ours], false);
+    assert!(text.contains(")  images    application/vnd.oci"), "{text}");
+    assert!(text.contains(&format!("images (kid:{ours})")), "{text}");
+    assert!(text.ends_with("its token does not answer; not for new images\n"), "{text}");
+    assert_eq!(
+        (&layer["ourKeys"][0]["alias"], &layer["ourKeys"][0]["kid"]),
+        (&"images".into(), &ours.into())
+    );
+    assert_eq!(layer["ourKeys"][0]["trouble"], "its token does not answer");
+    assert_eq!(layer["ourKeys"].as_array().unwrap().len(), 1);
+
+    let (text, layer) = shown(&[&theirs], false);
+    assert!(text.contains(")  none      application/vnd.oci") && !text.contains("OUR KEY "), "{text}");
+    assert_eq!(layer["ourKeys"], Value::Array(Vec::new()));
+
+    // Of a scheme that nobody here knows it is not known who opens it.
+    let (text, layer) = shown(&[&theirs], true);
+    assert!(text.contains("), tomorrow  not known  application/vnd.oci"), "{text}");
+    assert_eq!((&layer["encrypted"], &layer["withoutKeyId"]), (&true.into(), &1.into()));
+    assert_eq!(server.calls.try_iter().count(), 0);
+}
+
+#[test]
+fn with_ask_an_image_without_a_daemon_is_not_inspected() {
+    let dir = tempdir().unwrap();
+    TestImage::encrypted().write(&dir.path().join("sealed"));
+    let sealed = image(&dir.path().join("sealed"));
+    let ran = run(&dir.path().join("no.sock"), ["image", "inspect", "--ask", &sealed]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert!(ran.err.contains("start holdfastd"), "{}", ran.err);
 }
 
 #[test]

@@ -1,57 +1,159 @@
+use std::collections::BTreeMap;
+
 use holdfast_image::{
     Inspected, InspectedLayer, InspectedManifest, InspectedPacket, Platform, Recipient, inspect,
     inspect_root, printable,
 };
+use holdfast_wire::grpc::v1::Key;
 use serde_json::{Value, json};
 
-use crate::cli::{Common, RegistryOptions};
+use super::key_list;
+use crate::cli::{Common, ImageInspect};
 use crate::daemon;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::known_keys::KnownKeys;
 use crate::output::{self, Table};
 use crate::place::{self, Place};
 
-pub(crate) fn run(common: &Common, source: &Place, registry: &RegistryOptions) -> Result<(), Failure> {
+pub(crate) fn run(common: &Common, wanted: &ImageInspect) -> Result<(), Failure> {
+    let runtime = daemon::runtime()?;
+    let interrupt = Interrupt::install(runtime.handle())?;
+    let source = &wanted.source;
     let image = match source {
         Place::Layout(layout) => inspect(layout)?,
         Place::Registry(reference) => {
-            let runtime = daemon::runtime()?;
-            let interrupt = Interrupt::install(runtime.handle())?;
-            let repository = place::repository(reference, &registry.read(runtime, interrupt)?)?;
+            let options = wanted.registry.read(runtime.clone(), interrupt.clone())?;
+            let repository = place::repository(reference, &options)?;
             inspect_root(&repository.manifest(&reference.target)?.root(), &repository)?
         }
     };
+    let encrypted = image.manifests.iter().flat_map(|m| &m.layers).any(|layer| layer.encrypted);
+    let mut keys =
+        encrypted.then(|| KnownKeys::read(common, runtime, interrupt, wanted.ask, false)).transpose()?;
+    // For each layer, those of our keys that open it.
+    let mut opening = Vec::new();
+    for layer in image.manifests.iter().flat_map(|manifest| &manifest.layers) {
+        opening.push(keys.as_mut().map(|keys| openers(layer, keys)).transpose()?.unwrap_or_default());
+    }
+    let shown = Shown { image: &image, opening: &opening };
     if common.json {
-        output::print_json(&document(source, &image))?;
+        output::print_json(&document(source, &shown))?;
     } else {
-        output::print(&text(source, &image))?;
+        output::print(&text(source, &shown))?;
     }
     Ok(())
 }
 
-fn text(source: &Place, image: &Inspected) -> String {
-    let mut text = format!("{source} {}\n", image.digest);
-    for manifest in &image.manifests {
+/// An image, and who of ours opens each layer of each of its manifests.
+struct Shown<'a> {
+    image: &'a Inspected,
+    opening: &'a [Openers],
+}
+
+/// Those of our keys that open a layer.
+#[derive(Default)]
+struct Openers {
+    /// None: it is not known what keys there are.
+    keys: Option<Vec<Key>>,
+    /// Recipients of whom it is not known who they are.
+    unnamed: usize,
+    /// One of our keys does not say which it is.
+    without_id: bool,
+    /// Why a packet could not be tried.
+    trouble: Option<String>,
+}
+
+fn openers(layer: &InspectedLayer, known: &mut KnownKeys) -> Result<Openers, Failure> {
+    let mut openers = Openers {
+        keys: known.listed().map(|_| Vec::new()),
+        without_id: !known.have_ids(),
+        ..Openers::default()
+    };
+    for packet in &layer.packets {
+        let held = known.holders(&packet.packet)?;
+        openers.trouble = held.trouble.or(openers.trouble);
+        openers.unnamed += held.kids.iter().filter(|kid| kid.is_none()).count();
+        let Some(keys) = &mut openers.keys else { continue };
+        for key in held.kids.iter().flatten().filter_map(|kid| known.find(kid)) {
+            if keys.iter().all(|there| there.kid != key.kid) {
+                keys.push(key.clone());
+            }
+        }
+    }
+    Ok(openers)
+}
+
+impl<'a> Shown<'a> {
+    /// Each manifest, and its layers with their openers.
+    fn manifests(
+        &self,
+    ) -> impl Iterator<Item = (&'a InspectedManifest, Vec<(&'a InspectedLayer, &'a Openers)>)> {
+        let mut opening = self.opening.iter();
+        self.image
+            .manifests
+            .iter()
+            .map(move |manifest| (manifest, manifest.layers.iter().zip(opening.by_ref()).collect()))
+    }
+}
+
+fn text(source: &Place, shown: &Shown<'_>) -> String {
+    let mut text = format!("{source} {}\n", shown.image.digest);
+    let mut states: BTreeMap<String, String> = BTreeMap::new();
+    for (manifest, layers) in shown.manifests() {
         text.push_str(&format!("\n{} {}\n", platform(manifest), manifest.digest));
-        let mut table = Table::new(&["LAYER", "DIGEST", "SIZE", "ENCRYPTED", "KEYS", "MEDIA TYPE"]);
-        for (i, layer) in manifest.layers.iter().enumerate() {
+        let mut table =
+            Table::new(&["LAYER", "DIGEST", "SIZE", "ENCRYPTED", "KEYS", "OUR KEYS", "MEDIA TYPE"]);
+        for (i, (layer, openers)) in layers.iter().enumerate() {
             table.row(&[
                 &(i + 1).to_string(),
                 &layer.digest.short(),
                 &output::size(layer.size),
                 if layer.encrypted { "yes" } else { "no" },
                 &keys(layer),
+                &our_keys(layer, openers),
                 &layer.media_type,
             ]);
+            for key in openers.keys.iter().flatten() {
+                states.insert(format!("{} (kid:{})", key.alias, key.kid), state_text(key));
+            }
         }
         text.push_str(&table.text());
-        for (i, layer) in manifest.layers.iter().enumerate() {
-            if let Some(trouble) = &layer.trouble {
+        for (i, (layer, openers)) in layers.iter().enumerate() {
+            for trouble in layer.trouble.iter().chain(&openers.trouble) {
                 text.push_str(&format!("layer {}: {}\n", i + 1, printable(trouble)));
             }
         }
     }
+    if !states.is_empty() {
+        let mut table = Table::new(&["OUR KEY", "STATE"]);
+        for (key, state) in &states {
+            table.row(&[key, state]);
+        }
+        text.push_str(&format!("\n{}", table.text()));
+    }
     text
+}
+
+/// `images`; `none`; `not known` where no daemon told what keys there are, or a recipient or a key does not say
+/// who he is.
+fn our_keys(layer: &InspectedLayer, openers: &Openers) -> String {
+    if !layer.encrypted {
+        return String::new();
+    }
+    let Some(keys) = &openers.keys else { return "not known".to_owned() };
+    let aliases: Vec<&str> = keys.iter().map(|key| key.alias.as_str()).collect();
+    match (aliases.is_empty(), openers.unnamed) {
+        (true, 0) if layer.trouble.is_none() && !openers.without_id => "none".to_owned(),
+        (true, _) => "not known".to_owned(),
+        (false, _) => aliases.join(", "),
+    }
+}
+
+/// As `key list` has it, and whether it is one of those that new images are encrypted to.
+fn state_text(key: &Key) -> String {
+    let only_opens = if key.wraps { "" } else { "; not for new images" };
+    format!("{}{only_opens}", key_list::state(key))
 }
 
 /// `jwe (RSA-OAEP; ECDH-ES+A256KW k1), pkcs7`
@@ -86,22 +188,23 @@ fn platform(manifest: &InspectedManifest) -> String {
     platform.map_or_else(|| "no platform".to_owned(), Platform::to_string)
 }
 
-fn document(source: &Place, image: &Inspected) -> Value {
-    let manifests = image.manifests.iter().map(|manifest| {
+fn document(source: &Place, shown: &Shown<'_>) -> Value {
+    let manifests = shown.manifests().map(|(manifest, layers)| {
         json!({
             "digest": manifest.digest.to_string(),
             "platform": manifest.platform.as_ref().map(Platform::to_string),
-            "layers": manifest.layers.iter().map(layer_json).collect::<Vec<_>>(),
+            "layers": layers.iter().map(|(layer, openers)| layer_json(layer, openers)).collect::<Vec<_>>(),
         })
     });
     json!({
         "image": source.to_string(),
-        "digest": image.digest.to_string(),
+        "digest": shown.image.digest.to_string(),
         "manifests": manifests.collect::<Vec<_>>(),
     })
 }
 
-fn layer_json(layer: &InspectedLayer) -> Value {
+fn layer_json(layer: &InspectedLayer, openers: &Openers) -> Value {
+    let ours = openers.keys.as_ref().map(|keys| keys.iter().map(key_list::document).collect::<Vec<_>>());
     let packets = layer.packets.iter().map(|packet| {
         let recipients = packet.recipients.iter();
         json!({
@@ -119,6 +222,8 @@ fn layer_json(layer: &InspectedLayer) -> Value {
         "encrypted": layer.encrypted,
         "cipher": layer.cipher,
         "packets": packets.collect::<Vec<_>>(),
-        "trouble": layer.trouble,
+        "ourKeys": ours,
+        "withoutKeyId": openers.unnamed,
+        "trouble": layer.trouble.as_ref().or(openers.trouble.as_ref()),
     })
 }

@@ -1,48 +1,28 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Write as _;
 use std::sync::Arc;
 
-use holdfast_image::{Digest, Inspected, Refusal, holders as kids_of, inspect_root, printable};
+use holdfast_image::{Digest, Inspected, inspect_root, printable};
 use holdfast_registry::{Options, Registry, Repository, Target, is_referrers_tag};
-use holdfast_wire::Labels;
 use holdfast_wire::grpc::v1::Key;
 use serde_json::{Value, json};
 
 use crate::cli::{Common, ImageInventory};
-use crate::daemon::{self, Daemon};
+use crate::daemon;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::known_keys::KnownKeys;
 use crate::output::{self, Table};
 use crate::place::Shelf;
-use crate::recipients::Recipients;
-use crate::rewrapper::ThroughDaemon;
 
 pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failure> {
     let runtime = daemon::runtime()?;
     let interrupt = Interrupt::install(runtime.handle())?;
     let options = wanted.registry.read(runtime.clone(), interrupt.clone())?;
-    let daemon = Daemon::connect_on(common, runtime).and_then(|daemon| Ok((daemon.keys()?, daemon)));
-    let (listed, daemon) = match daemon {
-        Ok((listed, daemon)) => (listed, Some(daemon)),
-        Err(failure) if wanted.ask || wanted.key.as_ref().is_some_and(|key| !key.starts_with("kid:")) => {
-            return Err(failure);
-        }
-        Err(failure) => {
-            // Not needed for the list itself.
-            let _ = writeln!(std::io::stderr(), "holdfast: note: keys are shown by their ids: {failure}");
-            (Vec::new(), None)
-        }
-    };
-    let key = wanted.key.as_deref().map(|key| named(key, &listed)).transpose()?;
-    let nobody = Recipients::read(&[], Labels::default())?;
-    let through = daemon.as_ref().filter(|_| wanted.ask).map(|daemon| ThroughDaemon {
-        daemon,
-        listed: &listed,
-        recipients: &nobody,
-        interrupt: interrupt.clone(),
-    });
+    let needed = wanted.key.as_ref().is_some_and(|key| !key.starts_with("kid:"));
+    let keys = KnownKeys::read(common, runtime, interrupt.clone(), wanted.ask, needed)?;
+    let key = wanted.key.as_deref().map(|key| named(key, keys.listed().unwrap_or_default())).transpose()?;
     let mut inventory =
-        Inventory { through, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0 };
+        Inventory { keys, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0 };
     for place in &wanted.places {
         for repository in repositories(place, &options)? {
             inventory.add(&repository)?;
@@ -51,7 +31,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failur
     if let Some(key) = &key {
         inventory.check(key)?;
     }
-    inventory.print(common, &listed, key.as_ref())
+    inventory.print(common, key.as_ref())
 }
 
 /// The repositories of a place.
@@ -108,8 +88,8 @@ struct Image {
     holders: Holders,
 }
 
-struct Inventory<'a> {
-    through: Option<ThroughDaemon<'a>>,
+struct Inventory {
+    keys: KnownKeys,
     interrupt: Interrupt,
     /// Tags often lead to one manifest.
     seen: HashMap<Digest, Holders>,
@@ -117,7 +97,7 @@ struct Inventory<'a> {
     repositories: usize,
 }
 
-impl Inventory<'_> {
+impl Inventory {
     /// Every tag of a repository. One that cannot be read is an error: a list with a gap must not pass for
     /// a whole one.
     fn add(&mut self, repository: &Repository) -> Result<(), Failure> {
@@ -148,7 +128,7 @@ impl Inventory<'_> {
         Ok(())
     }
 
-    fn holders(&self, image: &Inspected) -> Result<Holders, Failure> {
+    fn holders(&mut self, image: &Inspected) -> Result<Holders, Failure> {
         let mut holders = Holders::default();
         for layer in image.manifests.iter().flat_map(|manifest| &manifest.layers).filter(|one| one.encrypted)
         {
@@ -157,17 +137,9 @@ impl Inventory<'_> {
                 holders.trouble = Some(trouble.clone());
             }
             for packet in &layer.packets {
-                let told = || packet.packet.key_ids();
-                let ids = match self.through.as_ref().map(|through| kids_of(&packet.packet, through)) {
-                    None => told(),
-                    Some(Ok(ids)) => ids,
-                    Some(Err(Refusal::Away(reason))) => return Err(Failure::line(reason.to_string())),
-                    // Something about this packet or its key: the others can be asked all the same.
-                    Some(Err(refusal)) => {
-                        holders.trouble = Some(refusal.into_reason().to_string());
-                        told()
-                    }
-                };
+                let held = self.keys.holders(&packet.packet)?;
+                holders.trouble = held.trouble.or(holders.trouble);
+                let ids = held.kids;
                 let unnamed = ids.iter().filter(|id| id.is_none()).count();
                 holders.kids.extend(ids.into_iter().flatten());
                 if unnamed > 0 {
@@ -199,14 +171,14 @@ impl Inventory<'_> {
         )
     }
 
-    fn print(&self, common: &Common, listed: &[Key], key: Option<&Wanted>) -> Result<(), Failure> {
+    fn print(&self, common: &Common, key: Option<&Wanted>) -> Result<(), Failure> {
         let shown: Vec<&Image> = self
             .images
             .iter()
             .filter(|image| key.is_none_or(|key| !key.kids.is_disjoint(&image.holders.kids)))
             .collect();
         if common.json {
-            let images: Vec<Value> = shown.iter().map(|image| document(image, listed)).collect();
+            let images: Vec<Value> = shown.iter().map(|image| document(image, &self.keys)).collect();
             output::print_json(&json!({
                 "repositories": self.repositories,
                 "tags": self.images.len(),
@@ -221,7 +193,7 @@ impl Inventory<'_> {
             let mut table = Table::new(&["IMAGE", "DIGEST", "ENCRYPTED LAYERS", "KEYS", "WITHOUT KEY ID"]);
             for image in &shown {
                 let holders = &image.holders;
-                let keys: Vec<String> = holders.kids.iter().map(|kid| called(kid, listed)).collect();
+                let keys: Vec<String> = holders.kids.iter().map(|kid| called(kid, &self.keys)).collect();
                 let unnamed: Vec<String> =
                     holders.unnamed.iter().map(|(scheme, count)| format!("{count} {scheme}")).collect();
                 table.row(&[
@@ -251,9 +223,9 @@ impl Inventory<'_> {
             (some, 0) => format!("{some} need {name} ({read})\n"),
             (some, doubtful) => format!(
                 "{some} name {name}, and {doubtful} have recipients that name no key id, of whom {}({read})\n",
-                match self.through {
-                    Some(_) => "some are unknown after asking the daemon too, and may be any key ",
-                    None => "nothing is known: add --ask to have the daemon try them ",
+                match self.keys.asks() {
+                    true => "some are unknown after asking the daemon too, and may be any key ",
+                    false => "nothing is known: add --ask to have the daemon try them ",
                 }
             ),
         }
@@ -267,8 +239,8 @@ impl Inventory<'_> {
 }
 
 /// The id as `--key` takes it, and the alias of a key that the daemon knows.
-fn called(kid: &str, listed: &[Key]) -> String {
-    match listed.iter().find(|key| key.kid == kid) {
+fn called(kid: &str, keys: &KnownKeys) -> String {
+    match keys.find(kid) {
         Some(key) => format!("{} (kid:{kid})", key.alias),
         None => format!("kid:{kid}"),
     }
@@ -278,9 +250,9 @@ fn many(count: usize, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
-fn document(image: &Image, listed: &[Key]) -> Value {
+fn document(image: &Image, known: &KnownKeys) -> Value {
     let keys = image.holders.kids.iter().map(|kid| {
-        let alias = listed.iter().find(|key| key.kid == *kid).map(|key| &key.alias);
+        let alias = known.find(kid).map(|key| &key.alias);
         json!({"kid": kid, "alias": alias})
     });
     json!({

@@ -7,6 +7,7 @@ mod bridge;
 mod ctr;
 mod decoder;
 mod encrypted;
+mod inspect;
 mod node;
 mod openpgp;
 mod others;
