@@ -117,7 +117,7 @@ pub(crate) enum ImageVerb {
     /// Change who can open an image, in its annotations alone: no layer is moved or decrypted.
     ///
     /// Whoever is removed can open the image no longer, unless he has kept its layers' keys or the old
-    /// manifest; where he must not be able to in any case, encrypt the image anew instead.
+    /// manifest: the keys stay the same. Where he must not be able to in any case, --reencrypt makes new ones.
     Rewrap(ImageRewrap),
     /// List the images of registries or repositories, and the keys that open them.
     ///
@@ -146,7 +146,8 @@ pub(crate) struct RegistryOptions {
 pub(crate) struct ImageRewrap {
     /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) image: Place,
-    /// Where it is written instead, in the same registry: docker://HOST/REPOSITORY:TAG. Its layers are mounted there.
+    /// Where it is written instead, in the same registry: docker://HOST/REPOSITORY:TAG. Its layers are mounted
+    /// there. With --reencrypt, anywhere.
     #[arg(conflicts_with_all = ["all_tags", "dry_run"])]
     pub(crate) target: Option<Place>,
     /// Who shall open it, and nobody else: jwe:FILE, pkcs7:FILE, pgp:FILE or pgp:NAME, pkcs11:FILE, or
@@ -169,6 +170,14 @@ pub(crate) struct ImageRewrap {
     /// Do all of it but the writing; for images in a registry.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Encrypt every encrypted layer anew, with a new key, for those whom --to names: layers are moved, and who
+    /// kept an old key opens nothing of the new image. For any TARGET.
+    #[arg(long)]
+    pub(crate) reencrypt: bool,
+    /// With --reencrypt: where encrypted layers from a registry are kept until they are checked, still
+    /// encrypted; without it, TMPDIR or /tmp.
+    #[arg(long, value_name = "DIR", requires = "reencrypt")]
+    pub(crate) tmpdir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) registry: RegistryOptions,
 }

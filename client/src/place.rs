@@ -132,7 +132,8 @@ impl Registries {
         })
     }
 
-    fn repository(&mut self, reference: &RegistryReference) -> Result<Repository, Failure> {
+    /// The repository of an image.
+    pub(crate) fn repository(&mut self, reference: &RegistryReference) -> Result<Repository, Failure> {
         let host = reference.repository.host();
         let registry = match self.reached.get(host) {
             Some(registry) => registry.clone(),

@@ -7,6 +7,7 @@ mod image_decrypt;
 mod image_encrypt;
 mod image_inspect;
 mod image_inventory;
+mod image_reencrypt;
 mod image_rewrap;
 mod key_export;
 mod key_list;

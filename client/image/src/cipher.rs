@@ -138,7 +138,7 @@ fn no_cipher(_: aws_lc_rs::error::Unspecified) -> Error {
     }
 }
 
-fn start<'scope, T: Send + 'scope>(
+pub(crate) fn start<'scope, T: Send + 'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>, Error> {
@@ -148,7 +148,7 @@ fn start<'scope, T: Send + 'scope>(
 }
 
 /// A thread that panicked has told why; what is left to do is to fail.
-fn ended<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
+pub(crate) fn ended<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
     thread.join().map_err(|_| Error::Io {
         what: "cannot work on the layer".to_owned(),
         source: io::Error::other("a thread ended before its work"),

@@ -1,7 +1,7 @@
 //! Encrypting an image: every chosen layer gets a key of its own, which is wrapped before the layer is
 //! read, and the manifests are written anew around them.
 
-mod layer;
+pub(crate) mod layer;
 mod plan;
 
 use std::num::NonZero;

@@ -29,9 +29,11 @@ mod payload;
 mod place;
 mod platform;
 mod progress;
+mod reencrypt;
 mod release;
 mod rewrap;
 mod root;
+mod sealed;
 mod staging;
 mod tree;
 mod work;
@@ -53,6 +55,7 @@ pub use payload::Payload;
 pub use place::{Location, NewBlob, NewImage, ReadAgain, RootDocument, Source, StoredImage, Target};
 pub use platform::Platform;
 pub use progress::{Event, LayerName, Progress};
+pub use reencrypt::{Nowhere, Recipients, reencrypt};
 pub use rewrap::{
     Change, Opened, Reason, Refusal, Rewrapped, RewrappedLayer, RewrappedManifest, Rewrapper, Wish, holders,
     rewrap, rewrap_layout, rewrap_to,

@@ -42,9 +42,9 @@ pub(crate) fn decrypted(media_type: &str) -> Option<&str> {
     media_type.strip_suffix(ENCRYPTED)
 }
 
-/// The media type that a layer has once it is encrypted.
+/// The media type that a layer has once it is encrypted, whether or not it was before.
 pub(crate) fn encrypted(media_type: &str) -> String {
-    format!("{media_type}{ENCRYPTED}")
+    format!("{}{ENCRYPTED}", decrypted(media_type).unwrap_or(media_type))
 }
 
 /// Whether this is Docker's own manifest, whose readers know of no annotations.

@@ -9,7 +9,7 @@ use crate::descriptor::Descriptor;
 use crate::digest::Hasher;
 use crate::place::{NewImage, StoredImage};
 use crate::tree::Image;
-use crate::{Error, Event, LayerName, Progress, WrittenLayer, printable};
+use crate::{Error, Event, LayerName, Packet, Progress, Reason, WrittenLayer, printable};
 
 /// How often a layer is begun again whose target lost what it had of it.
 const AGAIN: u32 = 2;
@@ -107,6 +107,26 @@ impl Work<'_> {
         }
         check_digest(&hasher.finish(), &layer.digest)?;
         out.keep(&layer.digest)
+    }
+
+    /// What came of asking for the layer's key. Who gave up because the caller wished so has nothing to tell.
+    pub(crate) fn opened<T>(&self, answer: Result<T, Reason>) -> Result<T, Error> {
+        answer.map_err(|error| self.unless_cancelled(Error::NotOpened(error)))
+    }
+
+    /// The same of wrapping it.
+    pub(crate) fn wrapped(&self, answer: Result<Vec<Packet>, Reason>) -> Result<Vec<Packet>, Error> {
+        let packets = answer.map_err(|error| self.unless_cancelled(Error::NotWrapped(error)))?;
+        if packets.is_empty() {
+            return Err(Error::NotWrapped(
+                "nobody would be able to open it: its key has no recipient".into(),
+            ));
+        }
+        Ok(packets)
+    }
+
+    fn unless_cancelled(&self, error: Error) -> Error {
+        if self.scene.progress.cancelled() { Error::Cancelled } else { error }
     }
 
     pub(crate) fn begin(&self, bytes: u64) {

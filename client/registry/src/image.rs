@@ -28,6 +28,8 @@ pub struct Pulled {
 pub struct Pushed {
     repository: Repository,
     tag: String,
+    /// What the tag must lead to.
+    instead_of: Option<Digest>,
 }
 
 impl Pulled {
@@ -41,12 +43,17 @@ impl Pushed {
     /// Its place is a tag: nothing leads to what has only a digest, and a registry may forget it.
     pub fn new(repository: Repository, target: &Target) -> Result<Pushed, Error> {
         match target {
-            Target::Tag(tag) => Ok(Pushed { repository, tag: tag.clone() }),
+            Target::Tag(tag) => Ok(Pushed { repository, tag: tag.clone(), instead_of: None }),
             Target::Digest(_) => Err(Error::Reference(
                 "an image is written under a tag, as its digest comes last; name docker://HOST/REPOSITORY:TAG"
                     .to_owned(),
             )),
         }
+    }
+
+    /// Only in place of this manifest: a tag that leads elsewhere by the time of writing is left as it is.
+    pub fn instead_of(self, digest: Digest) -> Pushed {
+        Pushed { instead_of: Some(digest), ..self }
     }
 }
 
@@ -103,7 +110,11 @@ impl holdfast_image::Target for Pushed {
     }
 
     fn begin(&self, from: &Location) -> Result<Box<dyn NewImage + '_>, holdfast_image::Error> {
-        let was = match self.repository.digest_of(&self.tag) {
+        let now = match &self.instead_of {
+            Some(digest) => Ok(Some(digest.clone())),
+            None => self.repository.digest_of(&self.tag),
+        };
+        let was = match now {
             Ok(was) => Some(was),
             // There are registries that say so of a repository that is to be made.
             Err(Error::Denied(_)) => None,
@@ -179,7 +190,7 @@ impl NewImage for New<'_> {
     }
 
     fn commit(self: Box<Self>, root: &RootDocument) -> Result<(), holdfast_image::Error> {
-        let Pushed { repository, tag } = self.pushed;
+        let Pushed { repository, tag, .. } = self.pushed;
         let written = match &self.was {
             Some(was) => repository.tag(tag, was.as_ref(), &root.media_type, &root.bytes),
             None => repository.put_as(tag, &root.media_type, &root.bytes, None),

@@ -7,6 +7,7 @@ use holdfast_registry::{Options, Reference, Referrer, Repository, Target, is_ref
 use serde_json::{Value, json};
 
 use super::image_encrypt::labels;
+use super::image_reencrypt;
 use crate::cli::{Common, ImageRewrap};
 use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
@@ -17,6 +18,11 @@ use crate::recipients::Recipients;
 use crate::rewrapper::ThroughDaemon;
 
 pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> {
+    if wanted.reencrypt && wanted.to.is_empty() {
+        return Err(Failure::line(
+            "new keys cannot be given to those who are named in the image by a key id alone; name all who shall open it with --to, in place of --add and --remove",
+        ));
+    }
     let typed = if wanted.to.is_empty() { &wanted.add } else { &wanted.to };
     let labels = labels(&wanted.labels)?;
     let recipients = Recipients::read(typed, labels.clone())?;
@@ -33,20 +39,27 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
         to: recipients.identities(&listed)?,
         labels: (!wanted.labels.is_empty()).then_some(labels),
     };
+    if let (Place::Layout(_), true) = (&wanted.image, wanted.all_tags || wanted.dry_run) {
+        return Err(Failure::line(
+            "--all-tags and --dry-run are for images in a registry; name one image of a layout, oci:DIR:TAG",
+        ));
+    }
     let through = ThroughDaemon {
         daemon: &daemon,
         listed: &listed,
         recipients: &recipients,
         interrupt: interrupt.clone(),
     };
+    if wanted.reencrypt {
+        let options = wanted.registry.read(runtime, interrupt)?;
+        return report(common, &image_reencrypt::run(wanted, options, wish, &through)?);
+    }
     if let Some(target) = &wanted.target {
         let options = wanted.registry.read(runtime, interrupt)?;
-        return report(common, &[Ok(elsewhere(&wanted.image, target, options, &wish, &through)?)]);
+        let done = elsewhere(&wanted.image, target, options, &wish, &through)?;
+        return report(common, &[Ok(done.told())]);
     }
     match &wanted.image {
-        Place::Layout(_) if wanted.all_tags || wanted.dry_run => Err(Failure::line(
-            "--all-tags and --dry-run are for images in a registry; name one image of a layout, oci:DIR:TAG",
-        )),
         Place::Layout(image) => {
             let done = Done {
                 name: image.to_string(),
@@ -55,7 +68,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
                 written: true,
                 removing: !wanted.remove.is_empty(),
             };
-            report(common, &[Ok(done)])
+            report(common, &[Ok(done.told())])
         }
         Place::Registry(reference) => {
             let options = wanted.registry.read(runtime, interrupt.clone())?;
@@ -69,7 +82,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
                 if interrupt.has_come() {
                     results.push(Err(NotDone { name: target.to_string(), why: "interrupted".to_owned() }));
                 } else {
-                    results.push(work.one(&target));
+                    results.push(work.one(&target).map(|done| done.told()));
                 }
             }
             report(common, &results)
@@ -85,23 +98,28 @@ fn elsewhere(
     wish: &Wish,
     through: &dyn Rewrapper,
 ) -> Result<Done, Failure> {
-    let same = match (image, target) {
-        (Place::Registry(one), Place::Registry(other)) => one.repository.host() == other.repository.host(),
-        _ => false,
+    let from = match (image, target) {
+        (Place::Registry(one), Place::Registry(other))
+            if one.repository.host() == other.repository.host() =>
+        {
+            one
+        }
+        _ => {
+            return Err(Failure::line(
+                "an image is re-wrapped to another place of its own registry only, as no layer is moved; copy it first (skopeo copy), and rewrap it there",
+            ));
+        }
     };
-    if !same {
-        return Err(Failure::line(
-            "an image is re-wrapped to another place of its own registry only, as no layer is moved; copy it first (skopeo copy), and rewrap it there",
-        ));
-    }
     let mut registries = Registries::new(options);
+    let repository = registries.repository(from)?;
+    let referrers = repository.referrers(&repository.manifest(&from.target)?.digest)?;
     let source = registries.source(image, &std::env::temp_dir())?;
     let rewrapped = rewrap_to(&*source, &*registries.target(target)?, wish, through)?;
-    Ok(Done { name: target.to_string(), rewrapped, referrers: Vec::new(), written: true, removing: false })
+    Ok(Done { name: target.to_string(), rewrapped, referrers, written: true, removing: false })
 }
 
 /// Every tag of the repository, in place of the reference's own.
-fn all(reference: &Reference, repository: &Repository) -> Result<Vec<Reference>, Failure> {
+pub(super) fn all(reference: &Reference, repository: &Repository) -> Result<Vec<Reference>, Failure> {
     let tags = repository.tags()?.into_iter().filter(|tag| !is_referrers_tag(tag));
     Ok(tags.map(|tag| Reference { target: Target::Tag(tag), ..reference.clone() }).collect())
 }
@@ -117,10 +135,22 @@ struct Done {
     removing: bool,
 }
 
+impl Done {
+    fn told(&self) -> Told {
+        Told { text: text(self), json: document(self) }
+    }
+}
+
+/// What is told of an image that is as was wished for.
+pub(super) struct Told {
+    pub(super) text: String,
+    pub(super) json: Value,
+}
+
 /// An image that is as it was.
-struct NotDone {
-    name: String,
-    why: String,
+pub(super) struct NotDone {
+    pub(super) name: String,
+    pub(super) why: String,
 }
 
 struct InRegistry<'a> {
@@ -167,12 +197,17 @@ impl InRegistry<'_> {
     }
 }
 
-fn report(common: &Common, results: &[Result<Done, NotDone>]) -> Result<(), Failure> {
+fn report(common: &Common, results: &[Result<Told, NotDone>]) -> Result<(), Failure> {
     if common.json {
-        let images: Vec<Value> = results.iter().map(document).collect();
+        let json = |result: &Result<Told, NotDone>| match result {
+            Ok(told) => told.json.clone(),
+            Err(NotDone { name, why }) => json!({"image": name, "error": why}),
+        };
+        let images: Vec<Value> = results.iter().map(json).collect();
         output::print_json(&json!({ "images": images }))?;
     } else {
-        let text: String = results.iter().filter_map(|result| result.as_ref().ok()).map(text).collect();
+        let done = results.iter().filter_map(|result| result.as_ref().ok());
+        let text: String = done.map(|told| told.text.as_str()).collect();
         output::print(&text)?;
     }
     let failed: Vec<&NotDone> = results.iter().filter_map(|result| result.as_ref().err()).collect();
@@ -213,21 +248,25 @@ fn text(done: &Done) -> String {
         text.push_str(&format!("; {unnamed} still have recipients that name no key id"));
     }
     text.push('\n');
-    for referrer in referrers {
-        text.push_str(&format!(
-            "  to be made again for the new digest: {} ({})\n",
-            printable(&referrer.place),
-            printable(&referrer.kind)
-        ));
+    if *written && rewrapped.layers().any(|layer| layer.removed > 0) {
+        text.push_str(
+            "  who kept layers' keys or the old manifest can still open it; --reencrypt makes new keys\n",
+        );
     }
+    text.push_str(&to_be_made_again(referrers));
     text
 }
 
-fn document(result: &Result<Done, NotDone>) -> Value {
-    let done = match result {
-        Ok(done) => done,
-        Err(NotDone { name, why }) => return json!({"image": name, "error": why}),
+/// A line for each.
+pub(super) fn to_be_made_again(referrers: &[Referrer]) -> String {
+    let line = |referrer: &Referrer| {
+        let (place, kind) = (printable(&referrer.place), printable(&referrer.kind));
+        format!("  to be made again for the new digest: {place} ({kind})\n")
     };
+    referrers.iter().map(line).collect()
+}
+
+fn document(done: &Done) -> Value {
     let manifests = done.rewrapped.manifests.iter().map(|manifest| {
         let layers = manifest.layers.iter().map(|layer| {
             json!({
@@ -244,12 +283,15 @@ fn document(result: &Result<Done, NotDone>) -> Value {
             "layers": layers.collect::<Vec<_>>(),
         })
     });
-    let referrers = done.referrers.iter();
     json!({
         "image": done.name,
         "digest": done.rewrapped.root.digest.to_string(),
         "written": done.written && !done.rewrapped.documents.is_empty(),
         "manifests": manifests.collect::<Vec<_>>(),
-        "referrers": referrers.map(|one| json!({"place": one.place, "kind": one.kind})).collect::<Vec<_>>(),
+        "referrers": referrers_json(&done.referrers),
     })
+}
+
+pub(super) fn referrers_json(referrers: &[Referrer]) -> Value {
+    referrers.iter().map(|one| json!({"place": one.place, "kind": one.kind})).collect()
 }

@@ -13,6 +13,7 @@ mod openpgp;
 mod others;
 mod podman;
 mod recipients;
+mod reencrypt;
 mod registry;
 mod rewrap;
 mod rust_client;

@@ -13,15 +13,15 @@ use hsm_sim::{Authority, KeyKind, Process};
 use serde_json::Value;
 
 /// A registry, and a daemon with last year's key and this year's.
-struct Scene {
-    house: House,
-    peers: Peers,
-    registry: Registry,
-    plain: PathBuf,
+pub(super) struct Scene {
+    pub(super) house: House,
+    pub(super) peers: Peers,
+    pub(super) registry: Registry,
+    pub(super) plain: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub(super) fn new() -> Scene {
         let house = House::new().key("old", KeyKind::Rsa3072).key("new", KeyKind::EcP256);
         let peers = Peers::of(&house);
         let plain = image::build(house.dir.path(), 2);
@@ -30,7 +30,7 @@ impl Scene {
     }
 
     /// Encrypts to these recipients by skopeo, straight into the registry as `app:TAG`.
-    fn publish(&self, tag: &str, to: &[&str]) {
+    pub(super) fn publish(&self, tag: &str, to: &[&str]) {
         let mut push = self.peers.skopeo();
         push.args(["copy", "--dest-tls-verify=false"]);
         for one in to {
@@ -40,12 +40,12 @@ impl Scene {
         succeeds(push);
     }
 
-    fn name(&self, tag: &str) -> String {
+    pub(super) fn name(&self, tag: &str) -> String {
         format!("docker://{}/app:{tag}", self.registry.address())
     }
 
     /// `holdfast image VERB IMAGE OPTIONS`, without credentials of the machine's.
-    fn image(&self, verb: &str, name: &str, options: &[&str]) -> Command {
+    pub(super) fn image(&self, verb: &str, name: &str, options: &[&str]) -> Command {
         let mut command = self.house.holdfast();
         command.env("HOME", self.house.dir.path()).env_remove("XDG_RUNTIME_DIR");
         command.args(["image", verb, name]).args(options);
@@ -53,14 +53,14 @@ impl Scene {
     }
 
     /// Whether skopeo opens `app:TAG` through the daemon, to what it was.
-    fn opens(&self, tag: &str) {
+    pub(super) fn opens(&self, tag: &str) {
         let opened = self.house.dir.path().join(format!("opened-{tag}"));
         let _ = std::fs::remove_dir_all(&opened);
         succeeds(self.pull(tag, &opened));
         assert!(image::same_layers(&self.plain, &opened));
     }
 
-    fn pull(&self, tag: &str, to: &std::path::Path) -> Command {
+    pub(super) fn pull(&self, tag: &str, to: &std::path::Path) -> Command {
         let mut pull = self.peers.skopeo();
         pull.args(["copy", "--src-tls-verify=false", "--decryption-key", "provider:holdfast"]);
         pull.arg(self.name(tag)).arg(image::oci(to));
@@ -68,7 +68,7 @@ impl Scene {
     }
 
     /// The daemon without the key `old`.
-    fn without_old(&mut self, daemon: Daemon) -> Daemon {
+    pub(super) fn without_old(&mut self, daemon: Daemon) -> Daemon {
         assert!(daemon.stop().success());
         self.house.reconfigure("new", &[("new", "")]);
         self.house.start_command(self.house.with_rules(&format!(
@@ -93,6 +93,7 @@ fn an_image_changes_its_key_and_no_layer_is_moved() {
     let said =
         must(&mut scene.image("rewrap", &name, &["--add", "holdfast:new", "--remove", "holdfast:old"]));
     assert!(said.contains(": 2 of 2 layers re-wrapped\n"), "{said}");
+    assert!(said.contains("can still open it; --reencrypt makes new keys\n"), "{said}");
     assert!(counted.bytes() < 65_536, "{} bytes went over the wire", counted.bytes());
 
     // Once more: there is nothing to do, and no key is used.

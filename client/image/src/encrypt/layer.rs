@@ -1,14 +1,17 @@
 //! One layer: its key wrapped, then read, checked and encrypted; or copied and checked.
 
-use std::io::Read as _;
+use std::io::Read;
 
+use holdfast_wire::OptsData;
 use serde_json::{Map, Value};
 
 use super::Wrapper;
+use crate::cipher::Encrypted;
 use crate::descriptor::{Descriptor, drop_annotations};
+use crate::place::NewBlob;
 use crate::work::Work;
 use crate::written::NewLayer;
-use crate::{Error, WrittenLayer, annotations, cipher, media};
+use crate::{Error, Packet, WrittenLayer, annotations, cipher, media};
 
 /// All that the work on one blob needs.
 pub(super) struct Job<'a> {
@@ -18,7 +21,7 @@ pub(super) struct Job<'a> {
 }
 
 /// A blob that was written, for every layer that it belongs to.
-pub(super) struct Made {
+pub(crate) struct Made {
     written: WrittenLayer,
     /// What an encrypted layer is annotated with.
     annotations: Map<String, Value>,
@@ -29,48 +32,67 @@ impl Job<'_> {
     pub(super) fn run(&self) -> Result<Made, Error> {
         self.work.run(|| match self.wrapper {
             Some(wrapper) => encrypt(&self.work, wrapper),
-            None => Ok(Made { written: self.work.copy()?, annotations: Map::new() }),
+            None => Made::copy(&self.work),
         })
     }
 }
 
 fn encrypt(work: &Work<'_>, wrapper: &dyn Wrapper) -> Result<Made, Error> {
     let layer = work.descriptor;
-    let target = work.scene.target;
     let blob = work.scene.source.blob(&layer.digest, layer.size)?;
     // Wrapped first: a refusal shall not come after minutes of work.
     let optsdata = cipher::new_key(&layer.digest)?;
-    let packets = wrapper.wrap(&optsdata).map_err(|error| {
-        // A wrapper that gave up because the caller wished so has nothing to tell.
-        if work.scene.progress.cancelled() { Error::Cancelled } else { Error::NotWrapped(error) }
-    })?;
-    if packets.is_empty() {
-        return Err(Error::NotWrapped("nobody would be able to open it: its key has no recipient".into()));
-    }
-
+    let packets = work.wrapped(wrapper.wrap(&optsdata))?;
     work.begin(layer.size);
+    // One byte beyond the size, to see that nothing is there.
+    let (out, made) = seal(work, blob.take(layer.size.saturating_add(1)), &optsdata, |n| work.read(n))?;
+    Made::keep(work, out, &made, &packets)
+}
+
+/// Encrypts a layer's plaintext into a blob of the target, which is not kept yet.
+pub(crate) fn seal<'a>(
+    work: &Work<'a>,
+    plaintext: impl Read,
+    optsdata: &OptsData,
+    on_block: impl FnMut(usize) -> Result<(), Error>,
+) -> Result<(Box<dyn NewBlob + 'a>, Encrypted), Error> {
+    let target = work.scene.target;
     let mut out = target.blob()?;
     let write = |block: &[u8]| out.write_all(block).map_err(Error::writing(target.place()));
-    // One byte beyond the size, to see that nothing is there.
-    let plaintext = blob.take(layer.size.saturating_add(1));
-    let made = cipher::encrypt(plaintext, layer.size, &optsdata, write, |n| work.read(n))?;
-    out.keep(&made.digest)?;
-    work.done();
-    Ok(Made {
-        written: WrittenLayer {
-            source: layer.digest.clone(),
-            digest: made.digest,
-            size: made.size,
-            media_type: media::encrypted(&layer.media_type),
-            changed: true,
-        },
-        annotations: annotations::write(&packets, &made.public),
-    })
+    let made = cipher::encrypt(plaintext, work.descriptor.size, optsdata, write, on_block)?;
+    Ok((out, made))
 }
 
 impl Made {
+    /// Keeps the blob.
+    pub(crate) fn keep(
+        work: &Work<'_>,
+        out: Box<dyn NewBlob + '_>,
+        made: &Encrypted,
+        packets: &[Packet],
+    ) -> Result<Made, Error> {
+        let layer = work.descriptor;
+        out.keep(&made.digest)?;
+        work.done();
+        Ok(Made {
+            written: WrittenLayer {
+                source: layer.digest.clone(),
+                digest: made.digest.clone(),
+                size: made.size,
+                media_type: media::encrypted(&layer.media_type),
+                changed: true,
+            },
+            annotations: annotations::write(packets, &made.public),
+        })
+    }
+
+    /// One that stays as it is.
+    pub(crate) fn copy(work: &Work<'_>) -> Result<Made, Error> {
+        Ok(Made { written: work.copy()?, annotations: Map::new() })
+    }
+
     /// One of the layers that the blob belongs to, and what stands for it in the manifest.
-    pub(super) fn layer(&self, old: &Descriptor) -> NewLayer {
+    pub(crate) fn layer(&self, old: &Descriptor) -> NewLayer {
         let mut written = self.written.clone();
         if !written.changed {
             written.media_type.clone_from(&old.media_type);
