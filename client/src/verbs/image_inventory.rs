@@ -22,7 +22,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failur
     let keys = KnownKeys::read(common, runtime, interrupt.clone(), wanted.ask, needed)?;
     let key = wanted.key.as_deref().map(|key| named(key, keys.listed().unwrap_or_default())).transpose()?;
     let mut inventory =
-        Inventory { keys, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0 };
+        Inventory { keys, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0, left_out: 0 };
     for place in &wanted.places {
         for repository in repositories(place, &options)? {
             inventory.add(&repository)?;
@@ -95,6 +95,8 @@ struct Inventory {
     seen: HashMap<Digest, Holders>,
     images: Vec<Image>,
     repositories: usize,
+    /// Tags that stand for what refers to a manifest, by their names.
+    left_out: usize,
 }
 
 impl Inventory {
@@ -104,6 +106,7 @@ impl Inventory {
         self.repositories += 1;
         for tag in repository.tags()? {
             if is_referrers_tag(&tag) {
+                self.left_out += 1;
                 continue;
             }
             if self.interrupt.has_come() {
@@ -182,6 +185,7 @@ impl Inventory {
             output::print_json(&json!({
                 "repositories": self.repositories,
                 "tags": self.images.len(),
+                "leftOut": self.left_out,
                 "key": key.map(|key| &key.name),
                 "unnamed": self.unnamed(),
                 "images": images,
@@ -213,7 +217,11 @@ impl Inventory {
 
     /// "None" is said only if nobody could be the key in question who is not told.
     fn verdict(&self, shown: usize, key: Option<&Wanted>) -> String {
-        let read = format!("{}, all read", self.read());
+        let mut read = format!("{}, all read", self.read());
+        if self.left_out > 0 {
+            let tags = many(self.left_out, "tag", "tags");
+            read.push_str(&format!("; {tags} named as those of signatures left out"));
+        }
         let Some(key) = key else {
             return format!("{read}\n");
         };

@@ -249,6 +249,11 @@ fn a_key_is_needed_by_no_image_only_when_all_were_read() {
         "{said}"
     );
 
+    // A tag that is named as one of referrers is no image's, and does not go unsaid.
+    scene.publish(&format!("sha256-{}", "ab".repeat(32)), &["provider:holdfast:new"]);
+    let said = must(&mut scene.image("inventory", &place, &[]));
+    assert!(said.ends_with(", all read; 1 tag named as those of signatures left out\n"), "{said}");
+
     // An id that nobody has is a mistake before it is good news.
     for cut in ["kid:", "kid:-YjW_taK"] {
         let said = must_fail(&mut scene.image("inventory", &place, &["--key", cut]));
