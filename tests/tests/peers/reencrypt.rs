@@ -133,6 +133,36 @@ fn a_tag_that_is_moved_meanwhile_is_left() {
 }
 
 #[test]
+fn a_daemon_that_ends_half_way_leaves_what_is_told_and_another_run_finishes() {
+    let scene = Scene::new();
+    let daemon = scene.house.start();
+    for tag in ["v1", "v2", "v3"] {
+        scene.publish(tag, &["provider:holdfast:old"]);
+    }
+    must(&mut scene.image("rewrap", &scene.name("v1"), &["--to", "holdfast:new"]));
+    let before = [scene.digest("v1"), scene.digest("v2"), scene.digest("v3")];
+    // With the first tag done it hangs in the second, and there the daemon ends.
+    let stall = Stall::of(&scene.house.hsm);
+    let options = ["--timeout", "60s", "--all-tags", "--to", "holdfast:new"];
+    let rewrap = Process::spawn(scene.image("rewrap", &scene.name("v1"), &options), "holdfast").unwrap();
+    let mut rewrap = rewrap.ready_when(PATIENCE, |_| scene.house.places_taken() == 1).unwrap();
+    daemon.kill();
+    drop(stall);
+    assert!(!rewrap.wait(PATIENCE).unwrap().success());
+    let said = rewrap.stderr_text();
+    assert!(said.contains("app:v2: layer 1 of 2") && said.contains("app:v3: layer 1 of 2"), "{said}");
+    assert!(!said.contains("app:v1: "), "{said}");
+    assert!(said.contains("2 of 3 images are as they were; run again"), "{said}");
+    assert_eq!([scene.digest("v1"), scene.digest("v2"), scene.digest("v3")], before);
+
+    let _daemon = scene.house.start();
+    let said = must(&mut scene.image("rewrap", &scene.name("v1"), &options));
+    assert_eq!(said.matches("has these recipients already").count(), 1, "{said}");
+    assert_eq!(said.matches("2 of 2 layers re-wrapped").count(), 2, "{said}");
+    scene.opens("v3");
+}
+
+#[test]
 fn tags_of_one_image_stay_so_and_what_is_not_encrypted_stays_as_it_is() {
     let scene = Scene::new();
     let _daemon = scene.house.start();
