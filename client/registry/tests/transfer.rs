@@ -237,6 +237,22 @@ fn a_blob_that_was_forgotten_before_it_was_mounted_is_to_be_copied() {
     assert_eq!(count(&server, "DELETE /v2/app/blobs/uploads/7"), 1);
 }
 
+#[test]
+fn a_tag_that_moved_before_its_image_was_begun_is_left() {
+    let server = Server::start(|_| Answer::json(MANIFEST));
+    let commit = |instead_of: Digest| {
+        let pushed = Pushed::new(server.repository(), &tag("v1")).unwrap().instead_of(instead_of);
+        let new = pushed.begin(&elsewhere()).unwrap();
+        let (media_type, bytes) = ("application/vnd.oci.image.manifest.v1+json".into(), MANIFEST.into());
+        new.commit(&RootDocument { media_type, bytes, descriptor: serde_json::Map::new() })
+    };
+    let error = commit(Digest::of(b"what it led to")).unwrap_err().to_string();
+    assert!(error.contains("the tag v1 leads to another manifest by now"), "{error}");
+    assert_eq!(count(&server, "PUT "), 0);
+    commit(Digest::of(MANIFEST.as_bytes())).unwrap();
+    assert_eq!(count(&server, "PUT /v2/app/manifests/v1"), 1);
+}
+
 /// A server of one blob, of which no answer has more than `most` bytes; `ranges`: it knows `Range`.
 fn breaking_off(blob: &[u8], most: usize, ranges: bool) -> Server {
     let blob = blob.to_vec();
