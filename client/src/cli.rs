@@ -164,10 +164,10 @@ pub(crate) struct ImageRewrap {
     /// With --to: what it is encrypted for from now on; without it, what it was encrypted for. May be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label, requires = "to")]
     pub(crate) labels: Vec<(String, String)>,
-    /// Every tag of the repository, whichever IMAGE names.
+    /// Every tag of the repository docker://HOST/REPOSITORY.
     #[arg(long)]
     pub(crate) all_tags: bool,
-    /// Do all of it but the writing; for images in a registry.
+    /// Do all of it but the writing.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Encrypt every encrypted layer anew, with a new key, for those whom --to names: layers are moved, and who

@@ -117,7 +117,7 @@ impl Registries {
         Ok(match place {
             Place::Layout(reference) => Box::new(reference.clone()),
             Place::Registry(reference) => {
-                Box::new(Pulled::new(self.repository(reference)?, reference.target.clone(), tmpdir))
+                Box::new(Pulled::new(self.repository(reference)?, reference.target(), tmpdir))
             }
         })
     }
@@ -127,7 +127,7 @@ impl Registries {
         Ok(match place {
             Place::Layout(reference) => Box::new(reference.clone()),
             Place::Registry(reference) => {
-                Box::new(Pushed::new(self.repository(reference)?, &reference.target)?)
+                Box::new(Pushed::new(self.repository(reference)?, &reference.target())?)
             }
         })
     }

@@ -58,7 +58,7 @@ pub use progress::{Event, LayerName, Progress};
 pub use reencrypt::{Nowhere, Recipients, reencrypt};
 pub use rewrap::{
     Change, Opened, Reason, Refusal, Rewrapped, RewrappedLayer, RewrappedManifest, Rewrapper, Wish, holders,
-    rewrap, rewrap_layout, rewrap_to,
+    rewrap, rewrap_dry, rewrap_layout, rewrap_to,
 };
 pub use root::{NewDocument, Root};
 pub use tree::{DocumentKind, Documents};

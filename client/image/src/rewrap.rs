@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::descriptor::Descriptor;
 use crate::layout::Layout;
-use crate::place::{RootDocument, Source, Target};
+use crate::place::{RootDocument, Source, StoredImage, Target};
 use crate::root::{NewDocument, Root};
 use crate::staging::Staging;
 use crate::tree::{self, Configs, Content, DocumentKind, Documents, Image, Node};
@@ -160,6 +160,13 @@ pub fn rewrap(
     Ok(rewrapped)
 }
 
+/// The same of an image that stays as it is: nothing is written.
+pub fn rewrap_dry(source: &dyn Source, wish: &Wish, rewrapper: &dyn Rewrapper) -> Result<Rewrapped, Error> {
+    let from = source.open()?;
+    let (rewrapped, _) = rewrap_node(&read(&*from)?, wish, rewrapper, Written::Changed)?;
+    Ok(rewrapped)
+}
+
 /// Writes the image anew as `target`, which has its layers already or can have them without their being moved.
 pub fn rewrap_to(
     source: &dyn Source,
@@ -168,7 +175,7 @@ pub fn rewrap_to(
     rewrapper: &dyn Rewrapper,
 ) -> Result<Rewrapped, Error> {
     let from = source.open()?;
-    let root = tree::read(&*from, Descriptor::read(&from.root()?.into(), "the image")?, Configs::Leave)?;
+    let root = read(&*from)?;
     let (rewrapped, descriptor) = rewrap_node(&root, wish, rewrapper, Written::All)?;
     let Some((last, inner)) = rewrapped.documents.split_last() else {
         return Ok(rewrapped);
@@ -206,6 +213,10 @@ pub fn rewrap_layout(image: &Reference, wish: &Wish, rewrapper: &dyn Rewrapper) 
         staging.enter(entry)?;
     }
     Ok(rewrapped)
+}
+
+fn read(from: &dyn StoredImage) -> Result<Node, Error> {
+    tree::read(from, Descriptor::read(&from.root()?.into(), "the image")?, Configs::Leave)
 }
 
 fn rewrap_node(

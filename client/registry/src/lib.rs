@@ -31,5 +31,5 @@ pub use credentials::Credentials;
 pub use error::Error;
 pub use http::{Options, Registry, Wait};
 pub use image::{Pulled, Pushed};
-pub use reference::{Reference, RepositoryName, Target, is_referrers_tag};
+pub use reference::{Reference, RepositoryName, Target};
 pub use repository::{Manifest, Referrer, Repository};

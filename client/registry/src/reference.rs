@@ -16,8 +16,8 @@ const MAX_REPOSITORY: usize = 255;
 pub struct Reference {
     /// Where the repository is.
     pub repository: RepositoryName,
-    /// Which of its manifests.
-    pub target: Target,
+    /// Which of its manifests, where that is said.
+    pub target: Option<Target>,
 }
 
 /// `HOST[:PORT]/REPOSITORY`.
@@ -25,6 +25,13 @@ pub struct Reference {
 pub struct RepositoryName {
     host: String,
     path: String,
+}
+
+impl Reference {
+    /// Which of its manifests; where nothing is said, the one tagged `latest`.
+    pub fn target(&self) -> Target {
+        self.target.clone().unwrap_or_else(|| Target::Tag("latest".to_owned()))
+    }
 }
 
 /// What names a manifest in a repository.
@@ -107,15 +114,15 @@ impl FromStr for Reference {
                 let digest = digest
                     .parse()
                     .map_err(|_| wrong("a digest is sha256: and 64 lower-case hexadecimal digits"))?;
-                (name, Target::Digest(digest))
+                (name, Some(Target::Digest(digest)))
             }
             None => match rest.rsplit_once(':') {
                 // A colon before a slash is a port's.
-                Some((name, tag)) if !tag.contains('/') => (name, Target::Tag(tag.to_owned())),
-                _ => (rest, Target::Tag("latest".to_owned())),
+                Some((name, tag)) if !tag.contains('/') => (name, Some(Target::Tag(tag.to_owned()))),
+                _ => (rest, None),
             },
         };
-        if let Target::Tag(tag) = &target
+        if let Some(Target::Tag(tag)) = &target
             && !is_tag(tag)
         {
             return Err(wrong(
@@ -134,7 +141,7 @@ impl fmt::Display for RepositoryName {
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
+        match self.target() {
             Target::Tag(tag) => write!(f, "docker://{}:{tag}", self.repository),
             Target::Digest(digest) => write!(f, "docker://{}@{digest}", self.repository),
         }
@@ -193,29 +200,9 @@ pub(crate) fn is_tag(text: &str) -> bool {
     text.len() <= 128 && text.starts_with(word) && text.chars().all(|c| word(c) || matches!(c, '.' | '-'))
 }
 
-/// Whether a tag stands for what refers to a manifest, and so for no image: `sha256-HEX` (OCI distribution-spec,
-/// "Referrers Tag Schema"), and cosign's, with an ending behind a dot. Any other tag may be an image's.
-pub fn is_referrers_tag(tag: &str) -> bool {
-    let digest = tag.split('.').next().unwrap_or_default().replacen('-', ":", 1);
-    tag.starts_with("sha256-") && digest.parse::<Digest>().is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_whole_digest_makes_a_tag_one_of_referrers() {
-        let hex = "ab".repeat(32);
-        for tag in [format!("sha256-{hex}"), format!("sha256-{hex}.sig"), format!("sha256-{hex}.att")] {
-            assert!(is_referrers_tag(&tag), "{tag}");
-        }
-        let others =
-            [format!("sha256-{hex}a"), format!("sha256-{}", &hex[1..]), format!("sha512-{hex}"), hex];
-        for tag in others.iter().map(String::as_str).chain(["sha256-", "sha256-latest", "v1", ""]) {
-            assert!(!is_referrers_tag(tag), "{tag}");
-        }
-    }
 
     #[test]
     fn references_are_split_as_skopeo_splits_them() {

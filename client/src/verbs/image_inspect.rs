@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_image::{
-    Inspected, InspectedLayer, InspectedManifest, InspectedPacket, Platform, Recipient, inspect,
-    inspect_root, printable,
+    Inspected, InspectedLayer, InspectedManifest, InspectedPacket, Platform, Recipient, inspect, printable,
 };
 use holdfast_wire::grpc::v1::Key;
 use serde_json::{Value, json};
@@ -14,20 +13,15 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::known_keys::KnownKeys;
 use crate::output::{self, Table};
-use crate::place::{self, Place};
+use crate::place::{Place, Registries};
 
 pub(crate) fn run(common: &Common, wanted: &ImageInspect) -> Result<(), Failure> {
     let runtime = daemon::runtime()?;
     let interrupt = Interrupt::install(runtime.handle())?;
     let source = &wanted.source;
-    let image = match source {
-        Place::Layout(layout) => inspect(layout)?,
-        Place::Registry(reference) => {
-            let options = wanted.registry.read(runtime.clone(), interrupt.clone())?;
-            let repository = place::repository(reference, &options)?;
-            inspect_root(&repository.manifest(&reference.target)?.root(), &repository)?
-        }
-    };
+    let options = wanted.registry.read(runtime.clone(), interrupt.clone())?;
+    // No layer is read, so nothing is kept in this directory.
+    let image = inspect(&*Registries::new(options).source(source, &std::env::temp_dir())?)?;
     let encrypted = image.manifests.iter().flat_map(|m| &m.layers).any(|layer| layer.encrypted);
     let mut keys =
         encrypted.then(|| KnownKeys::read(common, runtime, interrupt, wanted.ask, false)).transpose()?;

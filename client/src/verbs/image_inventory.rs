@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use holdfast_image::{Digest, Inspected, inspect_root, printable};
-use holdfast_registry::{Options, Registry, Repository, Target, is_referrers_tag};
+use holdfast_image::{Digest, Error, Inspected, inspect_root, printable};
+use holdfast_registry::{Options, Registry, Repository, Target};
 use holdfast_wire::grpc::v1::Key;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failur
     let keys = KnownKeys::read(common, runtime, interrupt.clone(), wanted.ask, needed)?;
     let key = wanted.key.as_deref().map(|key| named(key, keys.listed().unwrap_or_default())).transpose()?;
     let mut inventory =
-        Inventory { keys, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0, left_out: 0 };
+        Inventory { keys, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0 };
     for place in &wanted.places {
         for repository in repositories(place, &options)? {
             inventory.add(&repository)?;
@@ -82,6 +82,22 @@ struct Holders {
     trouble: Option<String>,
 }
 
+impl Holders {
+    fn name(&self, key: &Wanted) -> bool {
+        !key.kids.is_disjoint(&self.kids)
+    }
+
+    /// Whether somebody opens it of whom nothing is known.
+    fn is_doubtful(&self) -> bool {
+        !self.unnamed.is_empty() || self.trouble.is_some()
+    }
+
+    /// Whether nobody's key is needed.
+    fn is_clear(&self) -> bool {
+        self.encrypted == 0 && self.trouble.is_none()
+    }
+}
+
 struct Image {
     name: String,
     digest: Digest,
@@ -95,8 +111,6 @@ struct Inventory {
     seen: HashMap<Digest, Holders>,
     images: Vec<Image>,
     repositories: usize,
-    /// Tags that stand for what refers to a manifest, by their names.
-    left_out: usize,
 }
 
 impl Inventory {
@@ -105,10 +119,6 @@ impl Inventory {
     fn add(&mut self, repository: &Repository) -> Result<(), Failure> {
         self.repositories += 1;
         for tag in repository.tags()? {
-            if is_referrers_tag(&tag) {
-                self.left_out += 1;
-                continue;
-            }
             if self.interrupt.has_come() {
                 return Err(Failure::line("interrupted; the list is not complete"));
             }
@@ -119,11 +129,14 @@ impl Inventory {
                 repository.manifest(&Target::Tag(tag)).map_err(|error| incomplete(error.into()))?;
             let holders = match self.seen.get(&manifest.digest) {
                 Some(holders) => holders.clone(),
-                None => {
-                    let image = inspect_root(&manifest.root(), repository)
-                        .map_err(|error| incomplete(error.into()))?;
-                    self.holders(&image).map_err(incomplete)?
-                }
+                None => match inspect_root(&manifest.root(), repository) {
+                    Ok(image) => self.holders(&image).map_err(incomplete)?,
+                    // It was read, and is something that cannot be looked into: who opens it is not known.
+                    Err(error @ (Error::Image(_) | Error::Damaged(_))) => {
+                        Holders { trouble: Some(error.to_string()), ..Holders::default() }
+                    }
+                    Err(error) => return Err(incomplete(error.into())),
+                },
             };
             self.seen.insert(manifest.digest.clone(), holders.clone());
             self.images.push(Image { name, digest: manifest.digest, holders });
@@ -155,7 +168,7 @@ impl Inventory {
 
     /// A key id that nobody knows is mistyped, or cut, before it is one that no image needs.
     fn check(&self, key: &Wanted) -> Result<(), Failure> {
-        if key.known || self.images.iter().any(|image| !key.kids.is_disjoint(&image.holders.kids)) {
+        if key.known || self.images.iter().any(|image| image.holders.name(key)) {
             return Ok(());
         }
         Err(Failure::line(format!(
@@ -175,19 +188,18 @@ impl Inventory {
     }
 
     fn print(&self, common: &Common, key: Option<&Wanted>) -> Result<(), Failure> {
-        let shown: Vec<&Image> = self
-            .images
-            .iter()
-            .filter(|image| key.is_none_or(|key| !key.kids.is_disjoint(&image.holders.kids)))
-            .collect();
+        let asked = |image: &&Image| match key {
+            Some(key) => image.holders.name(key) || image.holders.is_doubtful(),
+            None => !image.holders.is_clear(),
+        };
+        let shown: Vec<&Image> = self.images.iter().filter(asked).collect();
         if common.json {
             let images: Vec<Value> = shown.iter().map(|image| document(image, &self.keys)).collect();
             output::print_json(&json!({
                 "repositories": self.repositories,
                 "tags": self.images.len(),
-                "leftOut": self.left_out,
                 "key": key.map(|key| &key.name),
-                "unnamed": self.unnamed(),
+                "unnamed": self.doubtful(),
                 "images": images,
             }))?;
             return Ok(());
@@ -210,39 +222,39 @@ impl Inventory {
             }
             text = table.text();
         }
-        text.push_str(&self.verdict(shown.len(), key));
+        text.push_str(&self.verdict(key));
         output::print(&text)?;
         Ok(())
     }
 
     /// "None" is said only if nobody could be the key in question who is not told.
-    fn verdict(&self, shown: usize, key: Option<&Wanted>) -> String {
-        let mut read = format!("{}, all read", self.read());
-        if self.left_out > 0 {
-            let tags = many(self.left_out, "tag", "tags");
-            read.push_str(&format!("; {tags} named as those of signatures left out"));
-        }
+    fn verdict(&self, key: Option<&Wanted>) -> String {
+        let read = format!("{}, all read", self.read());
         let Some(key) = key else {
-            return format!("{read}\n");
+            let clear = self.images.iter().filter(|image| image.holders.is_clear()).count();
+            return match clear {
+                0 => format!("{read}\n"),
+                some => format!("{read}; in {some} nothing is encrypted\n"),
+            };
         };
         let name = printable(&key.name);
-        match (shown, self.unnamed()) {
+        let named = self.images.iter().filter(|image| image.holders.name(key)).count();
+        match (named, self.doubtful()) {
             (0, 0) => format!("none needs {name} ({read})\n"),
             (some, 0) => format!("{some} need {name} ({read})\n"),
             (some, doubtful) => format!(
-                "{some} name {name}, and {doubtful} have recipients that name no key id, of whom {}({read})\n",
+                "{some} name {name}; of {doubtful} it is not known who opens them all: {} ({read})\n",
                 match self.keys.asks() {
-                    true => "some are unknown after asking the daemon too, and may be any key ",
-                    false => "nothing is known: add --ask to have the daemon try them ",
+                    true => "the daemon was asked too, and they may need any key",
+                    false => "--ask has the daemon try recipients that name no key id",
                 }
             ),
         }
     }
 
     /// Images of which it is not known who opens them.
-    fn unnamed(&self) -> usize {
-        let doubtful = |image: &&Image| !image.holders.unnamed.is_empty() || image.holders.trouble.is_some();
-        self.images.iter().filter(doubtful).count()
+    fn doubtful(&self) -> usize {
+        self.images.iter().filter(|image| image.holders.is_doubtful()).count()
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use holdfast_image::{
-    Digest, Location, Nowhere, Progress as _, Recipients, Wish, Written, inspect_root, reencrypt,
+    Digest, Nowhere, Progress as _, Recipients, Source as _, Wish, Written, inspect_root, reencrypt,
 };
 use holdfast_registry::{Options, Pulled, Pushed, Reference, Referrer, Repository, Target};
 use serde_json::json;
 
-use super::image_rewrap::{NotDone, Told, all, to_be_made_again};
+use super::image_rewrap::all;
+use super::image_rewrap::told::{NotDone, Told, referrers_json, to_be_made_again};
 use super::written::document;
 use crate::cli::ImageRewrap;
 use crate::failure::Failure;
@@ -28,7 +29,7 @@ pub(super) fn run(
     let mut registries = Registries::new(options);
     let bars = Bars::new(through.interrupt.clone());
     // Onto itself is in place: a tag that moves meanwhile must be left there too.
-    let target = wanted.target.as_ref().filter(|target| **target != wanted.image);
+    let target = wanted.target.as_ref().filter(|target| target.to_string() != wanted.image.to_string());
     let results = match (&wanted.image, target) {
         (Place::Registry(reference), None) => {
             let repository = registries.repository(reference)?;
@@ -43,12 +44,16 @@ pub(super) fn run(
             let referrers = match image {
                 Place::Registry(reference) => {
                     let repository = registries.repository(reference)?;
-                    repository.referrers(&repository.manifest(&reference.target)?.digest)?
+                    repository.referrers(&repository.manifest(&reference.target())?.digest)?
                 }
                 Place::Layout(_) => Vec::new(),
             };
             let source = registries.source(image, &tmpdir)?;
-            let made = reencrypt(&*source, &*registries.target(target)?, &recipients, through, &bars);
+            let to: Box<dyn holdfast_image::Target> = match wanted.dry_run {
+                true => Box::new(Nowhere(source.location())),
+                false => registries.target(target)?,
+            };
+            let made = reencrypt(&*source, &*to, &recipients, through, &bars);
             bars.clear();
             vec![Ok(told(target, &made?, &referrers, through, wanted.dry_run))]
         }
@@ -74,7 +79,7 @@ impl InPlace<'_> {
         let done = if self.bars.cancelled() {
             Err(Failure::line("interrupted"))
         } else {
-            self.reencrypted(&reference.target)
+            self.reencrypted(&reference.target())
         };
         let place = Place::Registry(reference.clone());
         done.map(|done| match done {
@@ -109,10 +114,7 @@ impl InPlace<'_> {
                 made
             }
             _ if self.wanted.dry_run => {
-                let name = repository.name();
-                let (host, path) = (name.host().to_owned(), name.path().to_owned());
-                let place = Location::Registry { host, repository: path, image: target.to_string() };
-                reencrypt(&from, &Nowhere(place), &self.recipients, self.through, self.bars)?
+                reencrypt(&from, &Nowhere(from.location()), &self.recipients, self.through, self.bars)?
             }
             _ => reencrypt(&from, &to, &self.recipients, self.through, self.bars)?,
         };
@@ -138,6 +140,6 @@ fn told(
     let mut json = document(place, made, through.recipients.told(), "reencrypted");
     json["image"] = place.to_string().into();
     json["written"] = (!dry_run).into();
-    json["referrers"] = super::image_rewrap::referrers_json(referrers);
+    json["referrers"] = referrers_json(referrers);
     Told { text: line + &to_be_made_again(referrers), json }
 }

@@ -83,7 +83,7 @@ fn who_is_known_by_a_key_id_alone_cannot_be_given_a_new_key() {
     let scene = Scene::new();
     for change in ["--add", "--remove"] {
         let options = ["--reencrypt", change, "holdfast:new"];
-        let said = must_fail(&mut scene.image("rewrap", &scene.name("v1"), &options));
+        let said = must_fail(&mut scene.image("rewrap", &scene.repository(), &options));
         assert!(said.contains("name all who shall open it with --to"), "{said}");
     }
 }
@@ -144,7 +144,7 @@ fn a_daemon_that_ends_half_way_leaves_what_is_told_and_another_run_finishes() {
     // With the first tag done it hangs in the second, and there the daemon ends.
     let stall = Stall::of(&scene.house.hsm);
     let options = ["--timeout", "60s", "--all-tags", "--to", "holdfast:new"];
-    let rewrap = Process::spawn(scene.image("rewrap", &scene.name("v1"), &options), "holdfast").unwrap();
+    let rewrap = Process::spawn(scene.image("rewrap", &scene.repository(), &options), "holdfast").unwrap();
     let mut rewrap = rewrap.ready_when(PATIENCE, |_| scene.house.places_taken() == 1).unwrap();
     daemon.kill();
     drop(stall);
@@ -156,7 +156,7 @@ fn a_daemon_that_ends_half_way_leaves_what_is_told_and_another_run_finishes() {
     assert_eq!([scene.digest("v1"), scene.digest("v2"), scene.digest("v3")], before);
 
     let _daemon = scene.house.start();
-    let said = must(&mut scene.image("rewrap", &scene.name("v1"), &options));
+    let said = must(&mut scene.image("rewrap", &scene.repository(), &options));
     assert_eq!(said.matches("has these recipients already").count(), 1, "{said}");
     assert_eq!(said.matches("2 of 2 layers re-wrapped").count(), 2, "{said}");
     scene.opens("v3");
@@ -175,7 +175,7 @@ fn tags_of_one_image_stay_so_and_what_is_not_encrypted_stays_as_it_is() {
     copy(&scene.name("v1"), &scene.name("latest"));
     copy(&image::oci(&scene.plain), &scene.name("plain"));
     let plain = scene.digest("plain");
-    let said = must(scene.image("rewrap", &scene.name("v1"), &ANEW).arg("--all-tags"));
+    let said = must(scene.image("rewrap", &scene.repository(), &ANEW).arg("--all-tags"));
     assert_eq!(said.matches("2 of 2 layers encrypted anew").count(), 2, "{said}");
     assert!(said.contains("app:plain has no encrypted layer\n"), "{said}");
     assert_eq!((scene.digest("v1"), scene.digest("plain")), (scene.digest("latest"), plain));
