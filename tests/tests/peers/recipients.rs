@@ -6,6 +6,7 @@ use std::process::Command;
 
 use holdfast_e2e::gpg::{EMAIL, Gpg};
 use holdfast_e2e::house::{House, file, me};
+use holdfast_e2e::peers::containerd::Containerd;
 use holdfast_e2e::peers::{Peers, fails, succeeds};
 use holdfast_e2e::{image, must, must_fail};
 use hsm_sim::KeyKind;
@@ -206,6 +207,32 @@ fn each_of_recipients_in_every_scheme_opens_the_image() {
     );
     skopeo.env("OCICRYPT_CONFIG", "internal");
     fails(skopeo);
+}
+
+#[test]
+fn ctr_imgcrypt_opens_it_as_each_recipient() {
+    let scene = scene();
+    let pgp = format!("pgp:{EMAIL}");
+    let sealed = scene.encrypt("sealed", &[&scene.pkcs7(), &pgp, &scene.pkcs11()]);
+    let containerd = Containerd::start(&scene.peers);
+    containerd.import(&sealed, "sealed");
+    let listed = succeeds(containerd.ctr(&["images", "layerinfo", "sealed:v1"]));
+    assert_eq!(listed.matches("pgp,pkcs11,pkcs7").count(), 2, "{listed}");
+    let (token_key, config) = for_skopeo(&scene.house, "elsewhere");
+    let exported = scene.gpg.command().args(["--export-secret-keys", EMAIL]).output().unwrap().stdout;
+    let openpgp = file(scene.house.dir.path(), "private.gpg", exported);
+    let certificate = format!("pkcs7:{}", scene.certificate.display());
+    for (name, key, more) in [
+        ("by-certificate", &scene.private, &["--dec-recipient", &certificate][..]),
+        ("by-openpgp", &openpgp, &[]),
+        ("by-token", &token_key, &[]),
+    ] {
+        let (key, target) = (key.display().to_string(), format!("{name}:v1"));
+        let mut ctr = containerd.ctr(&["images", "decrypt", "--key", &key]);
+        ctr.args(more).args(["sealed:v1", &target]).env("OCICRYPT_CONFIG", &config);
+        succeeds(ctr);
+        assert!(image::same_layers(&scene.plain, &containerd.export(name)), "{name}");
+    }
 }
 
 #[test]
