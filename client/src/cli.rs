@@ -144,7 +144,8 @@ pub(crate) struct RegistryOptions {
 #[derive(Args)]
 #[command(group = ArgGroup::new("change").args(["to", "add", "remove"]).required(true).multiple(true))]
 pub(crate) struct ImageRewrap {
-    /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
+    /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST; with --reencrypt and a
+    /// TARGET, or --dry-run, oci-archive:FILE too.
     pub(crate) image: Place,
     /// Where it is written instead, in the same registry: docker://HOST/REPOSITORY:TAG. Its layers are mounted
     /// there. With --reencrypt, anywhere.
@@ -184,7 +185,8 @@ pub(crate) struct ImageRewrap {
 
 #[derive(Args)]
 pub(crate) struct ImageInspect {
-    /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
+    /// The image: oci:DIR, oci-archive:FILE or docker-archive:FILE, each with :TAG or without, or
+    /// docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) source: Place,
     /// Have the daemon try packets that name no key id: an unwrap for each, with a record in its audit log.
     #[arg(long)]
@@ -210,9 +212,11 @@ pub(crate) struct ImageInventory {
 
 #[derive(Args)]
 pub(crate) struct ImageDecrypt {
-    /// The encrypted image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
+    /// The encrypted image: oci:DIR or oci-archive:FILE, with :TAG or without, or docker://HOST/REPOSITORY with :TAG
+    /// or @DIGEST.
     pub(crate) source: Place,
-    /// Where it goes: a new layout, another image in an existing one, or docker://HOST/REPOSITORY:TAG.
+    /// Where it goes: oci:DIR:TAG, a new layout or another image in one; oci-archive:FILE:TAG, a new file; or
+    /// docker://HOST/REPOSITORY:TAG.
     pub(crate) target: Place,
     /// Only this platform of a multi-platform image: os/arch or os/arch/variant.
     #[arg(long, value_name = "PLATFORM")]
@@ -226,9 +230,11 @@ pub(crate) struct ImageDecrypt {
 
 #[derive(Args)]
 pub(crate) struct ImageEncrypt {
-    /// The image: oci:DIR or oci:DIR:TAG, or docker://HOST/REPOSITORY with :TAG or @DIGEST.
+    /// The image: oci:DIR, oci-archive:FILE or docker-archive:FILE, each with :TAG or without, or
+    /// docker://HOST/REPOSITORY with :TAG or @DIGEST.
     pub(crate) source: Place,
-    /// Where it goes: a new layout, another image in an existing one, or docker://HOST/REPOSITORY:TAG.
+    /// Where it goes: oci:DIR:TAG, a new layout or another image in one; oci-archive:FILE:TAG, a new file; or
+    /// docker://HOST/REPOSITORY:TAG.
     pub(crate) target: Place,
     /// Who shall open it, as often as there are recipients: jwe:FILE, a public key in PEM, DER or JWK, or an
     /// X.509 certificate; pkcs7:FILE, an X.509 certificate; pgp:FILE or pgp:NAME, an OpenPGP certificate, in a file

@@ -1,4 +1,4 @@
-//! Where an image is: a layout on disk, or a registry.
+//! Where an image is: a layout or an archive on this machine, or a registry.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_image::{Reference, Source, Target, printable};
+use holdfast_image::{DockerArchive, OciArchive, Reference, Source, Target, printable};
 use holdfast_registry::{
     Credentials, Options, Pulled, Pushed, Reference as RegistryReference, Registry, Repository,
     RepositoryName,
@@ -18,11 +18,17 @@ use crate::cli::RegistryOptions;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
+const FORMS: &str = "an image is named oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] (read only) or docker://HOST/REPOSITORY[:TAG|@DIGEST]";
+
 /// An image as it is typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// `oci:DIR[:TAG]`
     Layout(Reference),
+    /// `oci-archive:FILE[:TAG]`
+    OciArchive(OciArchive),
+    /// `docker-archive:FILE[:NAME|:@N]`, read only
+    DockerArchive(DockerArchive),
     /// `docker://HOST/REPOSITORY[:TAG|@DIGEST]`
     Registry(RegistryReference),
 }
@@ -31,12 +37,15 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Place, String> {
-        if text.starts_with("docker://") {
-            text.parse().map(Place::Registry).map_err(|error: holdfast_registry::Error| error.to_string())
-        } else {
-            text.parse()
-                .map(Place::Layout)
-                .map_err(|error: holdfast_image::Error| format!("{error}; or docker://HOST/REPOSITORY[:TAG]"))
+        let image = |error: holdfast_image::Error| error.to_string();
+        match text.split_once(':') {
+            Some(("oci", _)) => text.parse().map(Place::Layout).map_err(image),
+            Some(("oci-archive", _)) => text.parse().map(Place::OciArchive).map_err(image),
+            Some(("docker-archive", _)) => text.parse().map(Place::DockerArchive).map_err(image),
+            Some(("docker", _)) => {
+                text.parse().map(Place::Registry).map_err(|error: holdfast_registry::Error| error.to_string())
+            }
+            _ => Err(format!("{FORMS}; skopeo copy makes one of them of any other image")),
         }
     }
 }
@@ -45,6 +54,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Layout(reference) => reference.fmt(f),
+            Place::OciArchive(archive) => archive.fmt(f),
+            Place::DockerArchive(archive) => archive.fmt(f),
             Place::Registry(reference) => reference.fmt(f),
         }
     }
@@ -116,6 +127,8 @@ impl Registries {
     pub(crate) fn source(&mut self, place: &Place, tmpdir: &Path) -> Result<Box<dyn Source>, Failure> {
         Ok(match place {
             Place::Layout(reference) => Box::new(reference.clone()),
+            Place::OciArchive(archive) => Box::new(archive.clone()),
+            Place::DockerArchive(archive) => Box::new(archive.clone()),
             Place::Registry(reference) => {
                 Box::new(Pulled::new(self.repository(reference)?, reference.target(), tmpdir))
             }
@@ -126,6 +139,12 @@ impl Registries {
     pub(crate) fn target(&mut self, place: &Place) -> Result<Box<dyn Target>, Failure> {
         Ok(match place {
             Place::Layout(reference) => Box::new(reference.clone()),
+            Place::OciArchive(archive) => Box::new(archive.clone()),
+            Place::DockerArchive(_) => {
+                return Err(Failure::line(
+                    "docker-archive: is only read, as docker's format has no place for the keys of an encrypted image; write oci-archive:FILE",
+                ));
+            }
             Place::Registry(reference) => {
                 Box::new(Pushed::new(self.repository(reference)?, &reference.target())?)
             }

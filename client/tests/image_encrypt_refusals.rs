@@ -207,3 +207,44 @@ fn a_full_disk_is_told_and_nothing_stays() {
         ran.err
     );
 }
+
+#[test]
+fn what_an_archive_cannot_be_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let to = format!("jwe:{}", key("rsa2048.pub.pem"));
+    for (words, code, says) in [
+        (
+            ["encrypt", "oci:plain", "docker-archive:sealed.tar", "--to"],
+            1,
+            "docker-archive: is only read, as docker's format has no place for the keys of an encrypted image; write oci-archive:FILE",
+        ),
+        (
+            ["rewrap", "oci-archive:sealed.tar", "--timeout=1s", "--to"],
+            1,
+            "an archive is written once; copy the image to a layout or a registry (skopeo copy), and rewrap it there",
+        ),
+        (
+            ["encrypt", "containers-storage:app", "oci:sealed", "--to"],
+            2,
+            "an image is named oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] (read only) or docker://HOST/REPOSITORY[:TAG|@DIGEST]; skopeo copy makes",
+        ),
+        (
+            ["encrypt", "oci-archive:", "oci:sealed", "--to"],
+            2,
+            "no file given; an image in an archive is named oci-archive:FILE",
+        ),
+        (
+            ["encrypt", "docker-archive:a:", "oci:sealed", "--to"],
+            2,
+            "the image's name is empty; an image in an archive is named docker-archive:FILE",
+        ),
+        (["encrypt", "oci-archive:nothing.tar", "oci:sealed", "--to"], 1, "cannot open nothing.tar: "),
+    ] {
+        let mut command = holdfast(&dir.path().join("no-socket"));
+        let ran = ran(command.arg("image").args(words).arg(&to).current_dir(dir.path()).output().unwrap());
+        assert!(ran.err.contains(says), "{words:?}: {}", ran.err);
+        assert_eq!(ran.code, Some(code), "{words:?}");
+    }
+    assert!(files(std::path::Path::new(&at(""))).is_empty());
+}

@@ -1,4 +1,4 @@
-//! The diff id of a layer: the digest of its uncompressed tar, from a stream that others read too.
+//! Uncompressing a tar, from a stream that others read too: for its digest, the diff id of a layer, or to keep it.
 
 use std::io::{self, BufRead, Read};
 
@@ -10,23 +10,45 @@ use crate::Digest;
 use crate::digest::Hasher;
 use crate::media::Compression;
 
-/// Uncompresses to the end and gives the digest of what came out. Memory is constant: 64 KiB here,
-/// and what a zstd frame asks for as its window, which the decoder bounds.
+/// Uncompresses to the end and gives the digest of what came out.
 pub(crate) fn diff_id(compression: Compression, source: &mut impl BufRead) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
-    match compression {
-        Compression::None => hash_all(source, &mut hasher)?,
-        Compression::Gzip => hash_all(&mut MultiGzDecoder::new(source), &mut hasher)?,
-        Compression::Zstd => hash_zstd(source, &mut hasher)?,
-    }
+    uncompress(compression, source, &mut |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
     Ok(hasher.finish())
 }
 
+/// How a file is compressed, told by its first four bytes: gzip's magic (RFC 1952 section 2.3.1), or that of zstd's
+/// frames (RFC 8878 section 3.1.1).
+pub(crate) fn of_magic(first: &[u8]) -> Compression {
+    match first {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Compression::Zstd,
+        _ => Compression::None,
+    }
+}
+
+/// Uncompresses to the end. Memory is constant: 64 KiB here, and what a zstd frame asks for as its window, which the
+/// decoder bounds.
+pub(crate) fn uncompress(
+    compression: Compression,
+    source: &mut impl BufRead,
+    sink: &mut impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    match compression {
+        Compression::None => pour(source, sink),
+        Compression::Gzip => pour(&mut MultiGzDecoder::new(source), sink),
+        Compression::Zstd => frames(source, sink),
+    }
+}
+
 /// zstd layers may be many frames, some of them skippable (zstd:chunked, eStargz's kin).
-fn hash_zstd(source: &mut impl BufRead, hasher: &mut Hasher) -> io::Result<()> {
+fn frames(source: &mut impl BufRead, sink: &mut impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     while !source.fill_buf()?.is_empty() {
         match StreamingDecoder::new(&mut *source) {
-            Ok(mut frame) => hash_all(&mut frame, hasher)?,
+            Ok(mut frame) => pour(&mut frame, sink)?,
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
                 length, ..
             })) => {
@@ -41,12 +63,12 @@ fn hash_zstd(source: &mut impl BufRead, hasher: &mut Hasher) -> io::Result<()> {
     Ok(())
 }
 
-fn hash_all(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<()> {
+fn pour(reader: &mut impl Read, sink: &mut impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(n) => hasher.update(&buffer[..n]),
+            Ok(n) => sink(&buffer[..n])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

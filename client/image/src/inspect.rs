@@ -1,7 +1,6 @@
 //! What an image says of itself, read without any key.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::descriptor::{Descriptor, object};
 use crate::layout::image_in;
@@ -75,7 +74,7 @@ pub fn inspect_documents(
     documents: &dyn Documents,
 ) -> Result<Inspected, Error> {
     let index = object(index, "index.json")?;
-    inspected(documents, image_in(&index, Path::new("index.json"), tag)?, Configs::Read)
+    inspected(documents, image_in(&index, "index.json", "with its tag", tag)?, Configs::Read)
 }
 
 /// The same, of the image that `root` leads to. Its configs are not read: a manifest that stands in no index

@@ -3,6 +3,7 @@
 //! Blobs are opened step by step from the layout's own directory and never through a symbolic link,
 //! so that a layout from a stranger cannot lead to another file of the machine.
 
+mod new;
 mod reference;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use crate::error::shown;
 use crate::tree::{DocumentKind, Documents};
 use crate::{Digest, Error, ReadAgain, StoredImage, printable};
 
+pub(crate) use new::{NewLayout, tagged};
 pub use reference::Reference;
 
 /// The annotation that skopeo keeps an image's tag in.
@@ -52,11 +54,7 @@ impl Layout {
             _ => Error::io("read the marker of", path)(error),
         };
         let marker = open_file(&root, MARKER).map_err(no_layout)?;
-        let marker = object(&bounded(marker, MARKER)?, "the file oci-layout")?;
-        let version = marker.get("imageLayoutVersion").and_then(Value::as_str);
-        if !version.is_some_and(|version| version.starts_with("1.")) {
-            return Err(Error::image("the layout's version is not 1; write it again with a current skopeo"));
-        }
+        check_marker(marker)?;
         let index = open_file(&root, "index.json").map_err(Error::io("open", &path.join("index.json")))?;
         Ok(Layout {
             path: path.to_owned(),
@@ -72,7 +70,8 @@ impl Layout {
 
     /// The image with this tag; without a tag, the only image there is.
     pub(crate) fn image(&self, tag: Option<&str>) -> Result<Descriptor, Error> {
-        image_in(&self.index, &self.path, tag)
+        let place = Reference { directory: self.path.clone(), tag: None };
+        image_in(&self.index, &place.to_string(), "oci:DIR:TAG", tag)
     }
 
     /// Opens a blob, a plain file below the layout.
@@ -138,33 +137,44 @@ impl StoredImage for Tagged {
     }
 }
 
-/// The image in an index.json with this tag; without a tag, the only image there is.
+/// The image in an index.json with this tag; without a tag, the only image there is. Errors name the `place`
+/// where it is, and the `form` of a reference with a tag.
 pub(crate) fn image_in(
     index: &Map<String, Value>,
-    path: &Path,
+    place: &str,
+    form: &str,
     tag: Option<&str>,
 ) -> Result<Descriptor, Error> {
     let images = list(index, "manifests", "index.json", MAX_IMAGES)?
         .iter()
         .map(|image| Descriptor::read(image, "an image in index.json"))
         .collect::<Result<Vec<_>, _>>()?;
-    let at = printable(&path.to_string_lossy());
     match tag {
         Some(tag) => {
             images.iter().find(|image| image.annotation(REF_NAME) == Some(tag)).cloned().ok_or_else(|| {
-                Error::Reference(format!("oci:{at} has no image {}; {}", printable(tag), tags(&images)))
+                Error::Reference(format!("{place} has no image {}; {}", printable(tag), tags(&images)))
             })
         }
         None => match images.as_slice() {
             [only] => Ok(only.clone()),
-            [] => Err(Error::Reference(format!("oci:{at} holds no image"))),
+            [] => Err(Error::Reference(format!("{place} holds no image"))),
             _ => Err(Error::Reference(format!(
-                "oci:{at} holds {} images; add a tag, oci:DIR:TAG: {}",
+                "{place} holds {} images; add a tag, {form}: {}",
                 images.len(),
                 tags(&images)
             ))),
         },
     }
+}
+
+/// Whether the layout is of a version that is known.
+pub(crate) fn check_marker(marker: impl Read) -> Result<(), Error> {
+    let marker = object(&bounded(marker, MARKER)?, "the file oci-layout")?;
+    let version = marker.get("imageLayoutVersion").and_then(Value::as_str);
+    if !version.is_some_and(|version| version.starts_with("1.")) {
+        return Err(Error::image("the layout's version is not 1; write it again with a current skopeo"));
+    }
+    Ok(())
 }
 
 /// Whether both name one image, whatever way the directory is written. Without a tag, any image of the
@@ -194,9 +204,11 @@ fn not_plain(digest: &Digest) -> Error {
     ))
 }
 
-fn bounded(file: File, name: &str) -> Result<Vec<u8>, Error> {
+/// All of a document, which has a name.
+pub(crate) fn bounded(document: impl Read, name: &str) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    file.take(MAX_DOCUMENT + 1)
+    document
+        .take(MAX_DOCUMENT + 1)
         .read_to_end(&mut bytes)
         .map_err(|source| Error::Io { what: format!("cannot read {name}"), source })?;
     if bytes.len() as u64 > MAX_DOCUMENT {

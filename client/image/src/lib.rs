@@ -1,6 +1,6 @@
 //! Encrypted container images: what is in them, and how they are made and opened.
 //!
-//! The layer cipher is ocicrypt's AES_256_CTR_HMAC_SHA256. Images lie in OCI image layouts, as skopeo
+//! The layer cipher is ocicrypt's AES_256_CTR_HMAC_SHA256. Images lie in OCI image layouts and archives, as skopeo
 //! writes them, or anywhere that is a [`Source`] or a [`Target`]. Everything read here comes from strangers: digests are checked before they
 //! become paths, manifests, depths and counts are bounded, and no plaintext byte is written before
 //! the layer's MAC, size and digest have been checked ([`cipher::Verified`] is that promise as a type).
@@ -13,6 +13,7 @@ pub mod layout;
 pub mod store;
 
 mod annotations;
+mod archive;
 mod compression;
 mod decrypt;
 mod descriptor;
@@ -40,6 +41,7 @@ mod work;
 mod written;
 
 pub use annotations::{Packet, PublicOptions};
+pub use archive::{DockerArchive, OciArchive};
 pub use decrypt::{Opener, decrypt};
 pub use digest::Digest;
 pub use encrypt::{Selection, Wrapper, encrypt};

@@ -1,5 +1,5 @@
-//! Where images are read from and written to, as far as encrypting and decrypting them goes. Layouts are such
-//! places, and whatever else keeps documents and blobs by their digests.
+//! Where images are read from and written to, as far as encrypting and decrypting them goes. Layouts and archives are
+//! such places, and whatever else keeps documents and blobs by their digests.
 //!
 //! A place that is written to owes two things: nothing leads to the image before all of it is there, and
 //! nothing of one that was given up stays.
@@ -9,7 +9,9 @@ use std::io::{Read, Seek, Write};
 
 use serde_json::{Map, Value};
 
-use crate::{Digest, DocumentKind, Documents, Error, Reference, layout, printable};
+use crate::{
+    Digest, DockerArchive, DocumentKind, Documents, Error, OciArchive, Reference, layout, printable,
+};
 
 /// An image's place and name, to tell whether two are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,10 @@ use crate::{Digest, DocumentKind, Documents, Error, Reference, layout, printable
 pub enum Location {
     /// In a layout.
     Layout(Reference),
+    /// In an archive of a layout.
+    OciArchive(OciArchive),
+    /// In an archive of docker's.
+    DockerArchive(DockerArchive),
     /// In a registry.
     Registry {
         /// `HOST[:PORT]`
@@ -113,6 +119,8 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Layout(reference) => reference.fmt(f),
+            Location::OciArchive(archive) => archive.fmt(f),
+            Location::DockerArchive(archive) => archive.fmt(f),
             Location::Registry { host, repository, image } => {
                 let colon = if image.contains(':') { '@' } else { ':' };
                 let name = format!("docker://{host}/{repository}{colon}{image}");

@@ -13,10 +13,9 @@ use holdfast_wire::{Labels, OptsData};
 use serde_json::{Map, Value};
 
 use crate::descriptor::Descriptor;
-use crate::layout::Layout;
+use crate::layout::{Layout, NewLayout};
 use crate::place::{RootDocument, Source, StoredImage, Target};
 use crate::root::{NewDocument, Root};
-use crate::staging::Staging;
 use crate::tree::{self, Configs, Content, DocumentKind, Documents, Image, Node};
 use crate::written::rewritten;
 use crate::{Digest, Error, Identity, Packet, Platform, Reference};
@@ -206,11 +205,11 @@ pub fn rewrap_layout(image: &Reference, wish: &Wish, rewrapper: &dyn Rewrapper) 
     let root = tree::read(&layout, layout.image(image.tag.as_deref())?, Configs::Leave)?;
     let (rewrapped, entry) = rewrap_node(&root, wish, rewrapper, Written::Changed)?;
     if !rewrapped.documents.is_empty() {
-        let staging = Staging::new(image)?;
+        let new = NewLayout::new(image)?;
         for document in &rewrapped.documents {
-            staging.write(&document.bytes)?;
+            new.write(&document.bytes)?;
         }
-        staging.enter(entry)?;
+        new.enter(entry)?;
     }
     Ok(rewrapped)
 }

@@ -46,7 +46,7 @@ pub(super) fn run(
                     let repository = registries.repository(reference)?;
                     repository.referrers(&repository.manifest(&reference.target())?.digest)?
                 }
-                Place::Layout(_) => Vec::new(),
+                _ => Vec::new(),
             };
             let source = registries.source(image, &tmpdir)?;
             let to: Box<dyn holdfast_image::Target> = match wanted.dry_run {

@@ -27,9 +27,15 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
                 "--all-tags means every tag of the repository, and {target} names one; leave out the one or the other"
             )));
         }
-        Place::Layout(_) if wanted.all_tags => {
+        Place::Registry(_) => {}
+        _ if wanted.all_tags => {
             return Err(Failure::line(
-                "--all-tags is for a repository; name one image of a layout, oci:DIR:TAG",
+                "--all-tags is for a repository, docker://HOST/REPOSITORY; here, name one image",
+            ));
+        }
+        Place::OciArchive(_) | Place::DockerArchive(_) if !wanted.reencrypt && !wanted.dry_run => {
+            return Err(Failure::line(
+                "an archive is written once; copy the image to a layout or a registry (skopeo copy), and rewrap it there",
             ));
         }
         _ => {}
@@ -65,20 +71,21 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
         let done = elsewhere(&wanted.image, target, options, &wish, &through)?;
         return report(common, &[Ok(done.told())]);
     }
+    let here = |rewrapped: Rewrapped| Done {
+        name: wanted.image.to_string(),
+        rewrapped,
+        referrers: Vec::new(),
+        written: !wanted.dry_run,
+        removing: !wanted.remove.is_empty(),
+    };
     match &wanted.image {
-        Place::Layout(image) => {
-            let done = Done {
-                name: image.to_string(),
-                rewrapped: if wanted.dry_run {
-                    rewrap_dry(image, &wish, &through)?
-                } else {
-                    rewrap_layout(image, &wish, &through)?
-                },
-                referrers: Vec::new(),
-                written: !wanted.dry_run,
-                removing: !wanted.remove.is_empty(),
-            };
-            report(common, &[Ok(done.told())])
+        Place::Layout(image) if !wanted.dry_run => {
+            report(common, &[Ok(here(rewrap_layout(image, &wish, &through)?).told())])
+        }
+        image @ (Place::Layout(_) | Place::OciArchive(_) | Place::DockerArchive(_)) => {
+            let options = wanted.registry.read(runtime, interrupt)?;
+            let source = Registries::new(options).source(image, &std::env::temp_dir())?;
+            report(common, &[Ok(here(rewrap_dry(&*source, &wish, &through)?).told())])
         }
         Place::Registry(reference) => {
             let options = wanted.registry.read(runtime, interrupt.clone())?;

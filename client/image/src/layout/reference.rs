@@ -22,12 +22,7 @@ impl FromStr for Reference {
                 "{what}; an image is named oci:DIR or oci:DIR:TAG, DIR being an OCI image layout"
             ))
         };
-        let rest = text.strip_prefix("oci:").ok_or_else(|| match text.split_once(':') {
-            Some(("docker" | "docker-archive" | "oci-archive" | "dir" | "containers-storage", _)) => {
-                wrong("only OCI layouts and registries are read (skopeo copy makes a layout of anything)")
-            }
-            _ => wrong("no image transport given"),
-        })?;
+        let rest = text.strip_prefix("oci:").ok_or_else(|| wrong("this names no OCI layout"))?;
         let (directory, tag) = match rest.split_once(':') {
             Some((directory, tag)) => (directory, Some(tag)),
             None => (rest, None),
