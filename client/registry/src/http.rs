@@ -26,7 +26,7 @@ use self::answer::{complaint, is_later, is_refusal_of_ours, next_page};
 pub(crate) use self::parts::Parts;
 pub(crate) use self::reach::TIMEOUT;
 pub use self::reach::{Options, Wait};
-use self::reach::{client, is_this_machine, may_speak, speaks_plain, token_client};
+use self::reach::{Plain, client, is_this_machine, speaks_plain, token_client};
 use crate::{Error, RepositoryName};
 
 /// How often a request is sent to a registry that is busy or cannot be reached.
@@ -44,6 +44,7 @@ pub struct Registry {
     client: Client,
     token_client: Client,
     options: Options,
+    plain: Plain,
     /// What was accepted, by scope.
     accepted: Mutex<HashMap<String, HeaderValue>>,
 }
@@ -83,8 +84,9 @@ impl Registry {
             (false, true) if speaks_plain(&client, &tls, &plain) => plain,
             (false, true) => tls,
         };
-        let (accepted, host, options) = (Mutex::default(), host.to_owned(), options.clone());
-        Ok(Registry { host, base, client, token_client, options, accepted })
+        let (plain, accepted) = (Plain::of(options, local), Mutex::default());
+        let (host, options) = (host.to_owned(), options.clone());
+        Ok(Registry { host, base, client, token_client, options, plain, accepted })
     }
 
     /// As the user names it.
@@ -193,7 +195,7 @@ impl Registry {
     /// credential.
     pub(crate) fn place(&self, location: &str) -> Result<Url, Error> {
         let url = self.base.join(location).ok();
-        url.filter(|url| url.origin() == self.base.origin() || self.may_speak(url)).ok_or_else(|| {
+        url.filter(|url| url.origin() == self.base.origin() || self.plain.may_speak(url)).ok_or_else(|| {
             Error::Odd(format!(
                 "{} wants an upload to go to {}, which is not reached over TLS; ask who runs it",
                 self.name(),
@@ -231,7 +233,7 @@ impl Registry {
         scope: &str,
         credential: Option<Credential>,
     ) -> Result<HeaderValue, Error> {
-        let url = Url::parse(realm).ok().filter(|url| self.may_speak(url)).ok_or_else(|| {
+        let url = Url::parse(realm).ok().filter(|url| self.plain.may_speak(url)).ok_or_else(|| {
             Error::Odd(format!(
                 "{} sends for a token to {}, which is not reached over TLS; no credential goes there",
                 self.name(),
@@ -271,11 +273,6 @@ impl Registry {
                 status.as_u16()
             ))),
         }
-    }
-
-    /// Over TLS, or to this machine, or anywhere if the user said so.
-    fn may_speak(&self, url: &Url) -> bool {
-        may_speak(url, self.options.plain_http)
     }
 
     pub(crate) fn refused(&self, status: StatusCode, response: Response, request: &Request<'_>) -> Error {

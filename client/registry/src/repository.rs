@@ -112,7 +112,11 @@ impl Repository {
                 "the tag {tag} leads to another manifest by now, which was left as it is; run again"
             )));
         }
-        self.put_as(tag, media_type, bytes, instead_of)
+        match self.put_as(tag, media_type, bytes, instead_of) {
+            // It was written, and only the answer was lost: then the condition did not hold for the second try.
+            Err(Error::Moved(_)) if self.digest_of(tag)? == Some(Digest::of(bytes)) => Ok(()),
+            written => written,
+        }
     }
 
     pub(crate) fn put_as(

@@ -302,6 +302,28 @@ fn the_condition_is_told_to_a_registry_that_knows_it() {
 }
 
 #[test]
+fn a_tag_whose_answer_was_lost_is_not_told_as_moved() {
+    let stored: Arc<Mutex<Vec<u8>>> = Arc::new(Mutex::new(MANIFEST.into()));
+    let manifests = stored.clone();
+    let server = Server::start(move |asked| {
+        let mut now = manifests.lock().unwrap();
+        if !asked.line.starts_with("PUT") {
+            return Answer::new("200 OK", "", now.clone());
+        }
+        match asked.header("if-match") == Some(format!("\"{}\"", Digest::of(&now)).as_str()) {
+            true => {
+                now.clone_from(&asked.body);
+                Answer::new("502 Bad Gateway", "", "")
+            }
+            false => Answer::new("412 Precondition Failed", "", ""),
+        }
+    });
+    let was = Digest::of(MANIFEST.as_bytes());
+    server.repository().tag("v1", Some(&was), "application/json", b"{}").unwrap();
+    assert_eq!(*stored.lock().unwrap(), b"{}");
+}
+
+#[test]
 fn a_registry_that_stores_something_else_is_told() {
     let other = Digest::of(b"other");
     let server = Server::start(move |_| {

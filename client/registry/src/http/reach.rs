@@ -32,13 +32,43 @@ pub struct Options {
     pub wait: Wait,
 }
 
+/// With whom plain HTTP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// With nobody: what a registry elsewhere names on this machine is none of its business.
+    Nobody,
+    /// With this machine.
+    ThisMachine,
+    /// With all.
+    All,
+}
+
+impl Plain {
+    /// With what a registry names, which is on this machine or not.
+    pub(super) fn of(options: &Options, local: bool) -> Plain {
+        match (options.plain_http, local) {
+            (true, _) => Plain::All,
+            (false, true) => Plain::ThisMachine,
+            (false, false) => Plain::Nobody,
+        }
+    }
+
+    pub(super) fn may_speak(self, url: &Url) -> bool {
+        match (url.scheme(), self) {
+            ("https", _) | ("http", Plain::All) => true,
+            ("http", Plain::ThisMachine) => url.host_str().is_some_and(is_this_machine),
+            _ => false,
+        }
+    }
+}
+
 /// A client for registries, which send those who read a blob to where it lies.
 pub(super) fn client(options: &Options, local: bool) -> Result<Client, Error> {
-    let plain_http = options.plain_http;
+    let plain = Plain::of(options, local);
     let redirects = Policy::custom(move |attempt| {
         if attempt.previous().len() > MAX_REDIRECTS {
             attempt.error("it redirects in a circle")
-        } else if !may_speak(attempt.url(), plain_http) {
+        } else if !plain.may_speak(attempt.url()) {
             attempt.error("it redirects to a place without TLS")
         } else {
             // reqwest leaves the credentials behind at another host, port or scheme.
@@ -84,14 +114,6 @@ pub(super) fn speaks_plain(client: &Client, tls: &Url, plain: &Url) -> bool {
         }
 }
 
-pub(super) fn may_speak(url: &Url, plain_http: bool) -> bool {
-    match url.scheme() {
-        "https" => true,
-        "http" => plain_http || url.host_str().is_some_and(is_this_machine),
-        _ => false,
-    }
-}
-
 /// Whether `HOST[:PORT]` is a loopback address or localhost.
 pub(super) fn is_this_machine(server: &str) -> bool {
     let host = match server.rsplit_once(':') {
@@ -100,4 +122,27 @@ pub(super) fn is_this_machine(server: &str) -> bool {
     };
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_spoken_with_this_machine_only_if_the_registry_is_there_too() {
+        for (plain, url, may) in [
+            (Plain::Nobody, "https://auth.example/token", true),
+            (Plain::Nobody, "http://auth.example/token", false),
+            (Plain::Nobody, "http://localhost:9000/token", false),
+            (Plain::Nobody, "http://127.0.0.1/token", false),
+            (Plain::ThisMachine, "http://127.0.0.9:80/token", true),
+            (Plain::ThisMachine, "http://[::1]:80/token", true),
+            (Plain::ThisMachine, "http://auth.example/token", false),
+            (Plain::ThisMachine, "http://localhost.example/token", false),
+            (Plain::All, "http://auth.example/token", true),
+            (Plain::All, "file:///etc/passwd", false),
+        ] {
+            assert_eq!(plain.may_speak(&url.parse().unwrap()), may, "{plain:?} {url}");
+        }
+    }
 }
