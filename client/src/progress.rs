@@ -1,61 +1,128 @@
-//! How far the work is: a bar a layer where stderr is a terminal, nothing elsewhere.
+//! How far the work is, on stderr: a line for each large layer that is done, and for one that is at work a bar, or where
+//! stderr is no terminal a line now and then.
 
 use std::collections::HashMap;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use holdfast_image::{Event, LayerName, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::interrupt::Interrupt;
+use crate::output::size;
 
-/// indicatif itself draws nothing where stderr is no terminal.
-pub(crate) struct Bars {
-    all: MultiProgress,
-    one: Mutex<HashMap<usize, ProgressBar>>,
+/// A layer that takes longer has a line as often as this.
+const NOW_AND_THEN: Duration = Duration::from_secs(10);
+/// A layer of fewer bytes is done without a word, so that a failure of a small image is one line.
+const NOTEWORTHY: u64 = 16 << 20;
+/// Less is no time to tell a rate of.
+const MOMENT: Duration = Duration::from_millis(100);
+/// The bar itself gives way where the terminal is narrow.
+const BAR: &str = "{msg} {binary_bytes:>10} of {binary_total_bytes:<10} {binary_bytes_per_sec:>13} [{wide_bar}] {percent:>3}%";
+
+/// What is shown.
+pub(crate) struct Shown {
+    how: How,
+    layers: Mutex<HashMap<usize, Layer>>,
     interrupt: Interrupt,
 }
 
-impl Bars {
-    pub(crate) fn new(interrupt: Interrupt) -> Bars {
-        Bars { all: MultiProgress::new(), one: Mutex::default(), interrupt }
+enum How {
+    Bars(MultiProgress),
+    Lines,
+    Nothing,
+}
+
+/// A layer at work.
+struct Layer {
+    bar: Option<ProgressBar>,
+    /// Bytes to read in all its passes.
+    to_read: u64,
+    read: u64,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Shown {
+    pub(crate) fn new(quiet: bool, interrupt: Interrupt) -> Shown {
+        let how = match std::io::stderr().is_terminal() {
+            _ if quiet => How::Nothing,
+            // One that cannot go back up a line.
+            true if std::env::var_os("TERM").is_none_or(|term| term == "dumb") => How::Lines,
+            true => How::Bars(MultiProgress::new()),
+            false => How::Lines,
+        };
+        Shown { how, layers: Mutex::default(), interrupt }
     }
 
     /// Takes all bars off the screen.
     pub(crate) fn clear(&self) {
-        // A terminal that cannot be cleared is no reason to fail.
-        let _ = self.all.clear();
+        if let How::Bars(bars) = &self.how {
+            // A terminal that cannot be cleared is no reason to fail.
+            let _ = bars.clear();
+        }
     }
 
-    fn of(&self, layer: &LayerName) -> Option<ProgressBar> {
-        let bars = self.one.lock().unwrap_or_else(PoisonError::into_inner);
-        bars.get(&layer.number).cloned()
+    fn begin(&self, name: &LayerName, to_read: u64) -> Layer {
+        let bar = match &self.how {
+            How::Bars(bars) => {
+                let bar = bars.add(ProgressBar::new(name.size).with_message(title(name)));
+                if let Ok(style) = ProgressStyle::with_template(BAR) {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+                Some(bar)
+            }
+            _ => None,
+        };
+        let now = Instant::now();
+        Layer { bar, to_read, read: 0, begun: now, told: now }
+    }
+
+    fn line(&self, name: &LayerName, what: &str) {
+        let line = format!("{} ({}): {what}", title(name), name.digest.short());
+        // Nowhere is left to tell that stderr cannot be written.
+        let _ = match &self.how {
+            How::Bars(bars) => bars.println(line),
+            How::Lines => writeln!(std::io::stderr(), "holdfast: {line}"),
+            How::Nothing => Ok(()),
+        };
     }
 }
 
-impl Progress for Bars {
+impl Progress for Shown {
     fn event(&self, event: Event<'_>) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Started { layer, bytes } => {
-                let bar = self.all.add(ProgressBar::new(bytes).with_message(title(layer)));
-                if let Ok(style) =
-                    ProgressStyle::with_template("{msg} [{bar:30}] {percent:>3}% {binary_bytes_per_sec}")
-                {
-                    bar.set_style(style.progress_chars("=> "));
-                }
-                let mut bars = self.one.lock().unwrap_or_else(PoisonError::into_inner);
+                let old = layers.insert(layer.number, self.begin(layer, bytes));
                 // One that was begun again.
-                if let Some(old) = bars.insert(layer.number, bar) {
-                    self.all.remove(&old);
+                if let (Some(bar), How::Bars(bars)) = (old.and_then(|old| old.bar), &self.how) {
+                    bars.remove(&bar);
                 }
             }
-            Event::Read { layer, bytes } => {
-                if let Some(bar) = self.of(layer) {
-                    bar.inc(bytes);
+            Event::Read { layer: name, bytes } => {
+                if let Some(layer) = layers.get_mut(&name.number) {
+                    layer.read += bytes;
+                    let done = layer.done(name.size);
+                    if let Some(bar) = &layer.bar {
+                        bar.set_position(done);
+                    } else if layer.told.elapsed() >= NOW_AND_THEN {
+                        layer.told = Instant::now();
+                        let rate = rate(done, layer.begun.elapsed());
+                        self.line(name, &format!("{} of {}{rate}", size(done), size(name.size)));
+                    }
                 }
             }
-            Event::Done { layer } => {
-                if let Some(bar) = self.of(layer) {
-                    bar.finish();
+            Event::Done { layer: name } => {
+                if let Some(layer) = layers.remove(&name.number) {
+                    if let (Some(bar), How::Bars(bars)) = (&layer.bar, &self.how) {
+                        bars.remove(bar);
+                    }
+                    if name.size >= NOTEWORTHY {
+                        let rate = rate(name.size, layer.begun.elapsed());
+                        self.line(name, &format!("{} done{rate}", size(name.size)));
+                    }
                 }
             }
             _ => {}
@@ -67,7 +134,43 @@ impl Progress for Bars {
     }
 }
 
+impl Layer {
+    /// How much of the layer, however often it is read.
+    fn done(&self, size: u64) -> u64 {
+        let part = u128::from(self.read) * u128::from(size) / u128::from(self.to_read.max(1));
+        u64::try_from(part).unwrap_or(size).min(size)
+    }
+}
+
+fn rate(bytes: u64, time: Duration) -> String {
+    if time < MOMENT {
+        return String::new();
+    }
+    let each_second = u128::from(bytes) * 1000 / time.as_millis();
+    format!(", {}/s", size(u64::try_from(each_second).unwrap_or(u64::MAX)))
+}
+
 fn title(layer: &LayerName) -> String {
     let platform = layer.platform.as_ref().map_or(String::new(), |platform| format!("{platform}, "));
-    format!("{platform}layer {} of {} ({})", layer.position, layer.of, layer.digest.short())
+    format!("{platform}layer {} of {}", layer.position, layer.of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_is_read_twice_is_done_once() {
+        let now = Instant::now();
+        let done = |read, to_read, size| Layer { bar: None, to_read, read, begun: now, told: now }.done(size);
+        assert_eq!((done(0, 200, 100), done(100, 200, 100), done(200, 200, 100)), (0, 50, 100));
+        assert_eq!((done(0, 0, 0), done(7, 5, 5)), (0, 5));
+        assert_eq!(done(u64::MAX, u64::MAX, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_moment_has_no_rate() {
+        assert_eq!(rate(1 << 30, Duration::from_millis(99)), "");
+        assert_eq!(rate(1 << 30, Duration::from_secs(2)), ", 512.0 MiB/s");
+    }
 }

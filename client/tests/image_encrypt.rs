@@ -160,7 +160,7 @@ fn layers_of_any_size_take_64_mib_in_all() {
     // Data of this process: its heap, its threads' stacks, all it maps and writes to.
     let output = Command::new("sh")
         .args(["-c", r#"ulimit -d 65536 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_holdfast")])
-        .args(["image", "encrypt", "--jobs", "4", "--to", &jwe("ec-P-256.pub.pem")])
+        .args(["image", "encrypt", "--quiet", "--jobs", "4", "--to", &jwe("ec-P-256.pub.pem")])
         .args([image(&scene.path("plain")), image(&scene.path("sealed"))])
         .output()
         .unwrap();

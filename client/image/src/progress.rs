@@ -52,6 +52,8 @@ pub struct LayerName {
     pub of: usize,
     /// As the source's manifest names it.
     pub digest: Digest,
+    /// Its size in bytes there.
+    pub size: u64,
     /// Counted over all manifests, from 0: the same for all events of a layer.
     pub number: usize,
 }

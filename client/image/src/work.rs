@@ -39,6 +39,7 @@ pub(crate) fn name(image: &Image, at: usize, images: usize, number: usize) -> La
         position: at + 1,
         of: image.manifest.layers.len(),
         digest: image.manifest.layers[at].digest.clone(),
+        size: image.manifest.layers[at].size,
         number,
     }
 }

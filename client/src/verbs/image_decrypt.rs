@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::place::{Place, Registries};
-use crate::progress::Bars;
+use crate::progress::Shown;
 
 pub(crate) fn run(common: &Common, wanted: &ImageDecrypt) -> Result<(), Failure> {
     let runtime = daemon::runtime()?;
@@ -28,9 +28,9 @@ pub(crate) fn run(common: &Common, wanted: &ImageDecrypt) -> Result<(), Failure>
         interrupt: interrupt.clone(),
         aliases: Mutex::default(),
     };
-    let bars = Bars::new(interrupt);
-    let result = decrypt(&*source, &*target, wanted.platform.as_ref(), &opener, &bars);
-    bars.clear();
+    let shown = Shown::new(wanted.progress.quiet, interrupt);
+    let result = decrypt(&*source, &*target, wanted.platform.as_ref(), &opener, &shown);
+    shown.clear();
     let made = result?;
 
     let aliases = opener.aliases.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::place::{Place, Registries};
-use crate::progress::Bars;
+use crate::progress::Shown;
 use crate::recipients::{Recipients, Wraps};
 
 pub(crate) fn run(common: &Common, wanted: &ImageEncrypt) -> Result<(), Failure> {
@@ -26,9 +26,9 @@ pub(crate) fn run(common: &Common, wanted: &ImageEncrypt) -> Result<(), Failure>
     let daemon = recipients.need_daemon().then(|| Daemon::connect_on(common, runtime.clone())).transpose()?;
     let wraps = Wraps { recipients: &recipients, daemon: daemon.as_ref(), interrupt: interrupt.clone() };
     let selection = Selection { platforms: wanted.platforms.clone(), layers: wanted.layers.clone() };
-    let bars = Bars::new(interrupt);
-    let result = encrypt(&*source, &*target, &selection, &wraps, wanted.jobs, &bars);
-    bars.clear();
+    let shown = Shown::new(wanted.progress.quiet, interrupt);
+    let result = encrypt(&*source, &*target, &selection, &wraps, wanted.jobs, &shown);
+    shown.clear();
     let made = result?;
 
     let clear = made.layers().filter(|layer| !layer.media_type.ends_with("+encrypted")).count();

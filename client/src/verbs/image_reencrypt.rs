@@ -15,7 +15,7 @@ use super::written::document;
 use crate::cli::ImageRewrap;
 use crate::failure::Failure;
 use crate::place::{Place, Registries};
-use crate::progress::Bars;
+use crate::progress::Shown;
 use crate::rewrapper::ThroughDaemon;
 
 pub(super) fn run(
@@ -27,7 +27,7 @@ pub(super) fn run(
     let recipients = Recipients { to: wish.to, labels: wish.labels };
     let tmpdir = wanted.tmpdir.clone().unwrap_or_else(std::env::temp_dir);
     let mut registries = Registries::new(options);
-    let bars = Bars::new(through.interrupt.clone());
+    let shown = Shown::new(wanted.progress.quiet, through.interrupt.clone());
     // Onto itself is in place: a tag that moves meanwhile must be left there too.
     let target = wanted.target.as_ref().filter(|target| target.to_string() != wanted.image.to_string());
     let results = match (&wanted.image, target) {
@@ -36,7 +36,7 @@ pub(super) fn run(
             let targets =
                 if wanted.all_tags { all(reference, &repository)? } else { vec![reference.clone()] };
             let known = HashMap::new();
-            let mut work = InPlace { wanted, repository, tmpdir, recipients, through, bars: &bars, known };
+            let mut work = InPlace { wanted, repository, tmpdir, recipients, through, shown: &shown, known };
             targets.iter().map(|target| work.one(target)).collect()
         }
         (image, target) => {
@@ -53,12 +53,12 @@ pub(super) fn run(
                 true => Box::new(Nowhere(source.location())),
                 false => registries.target(target)?,
             };
-            let made = reencrypt(&*source, &*to, &recipients, through, &bars);
-            bars.clear();
+            let made = reencrypt(&*source, &*to, &recipients, through, &shown);
+            shown.clear();
             vec![Ok(told(target, &made?, &referrers, through, wanted.dry_run))]
         }
     };
-    bars.clear();
+    shown.clear();
     Ok(results)
 }
 
@@ -69,14 +69,14 @@ struct InPlace<'a> {
     tmpdir: PathBuf,
     recipients: Recipients,
     through: &'a ThroughDaemon<'a>,
-    bars: &'a Bars,
+    shown: &'a Shown,
     /// What was made of a manifest: tags of one image stay tags of one image.
     known: HashMap<Digest, Written>,
 }
 
 impl InPlace<'_> {
     fn one(&mut self, reference: &Reference) -> Result<Told, NotDone> {
-        let done = if self.bars.cancelled() {
+        let done = if self.shown.cancelled() {
             Err(Failure::line("interrupted"))
         } else {
             self.reencrypted(&reference.target())
@@ -114,9 +114,9 @@ impl InPlace<'_> {
                 made
             }
             _ if self.wanted.dry_run => {
-                reencrypt(&from, &Nowhere(from.location()), &self.recipients, self.through, self.bars)?
+                reencrypt(&from, &Nowhere(from.location()), &self.recipients, self.through, self.shown)?
             }
-            _ => reencrypt(&from, &to, &self.recipients, self.through, self.bars)?,
+            _ => reencrypt(&from, &to, &self.recipients, self.through, self.shown)?,
         };
         self.known.insert(was.digest, made.clone());
         Ok(Some((made, referrers)))
