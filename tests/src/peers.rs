@@ -8,6 +8,7 @@
 pub mod containerd;
 pub mod decoder;
 pub mod registry;
+pub mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

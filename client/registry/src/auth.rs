@@ -1,6 +1,8 @@
 //! What a registry asks for before it answers (RFC 9110 section 11.6.1), and what it is given: Basic, or a
 //! token of the server that it names, for one scope (the distribution project's token specification).
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -23,23 +25,34 @@ pub(crate) enum Challenge {
 /// The first challenge in the headers that can be met; Bearer before Basic, as Docker has it.
 pub(crate) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let mut basic = None;
-    for header in headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|header| header.to_str().ok()) {
-        for challenge in http_auth::parse_challenges(header).unwrap_or_default() {
-            let parameter = |name: &str| {
-                let found = challenge.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-                found.map(|(_, value)| value.to_unescaped())
-            };
-            if challenge.scheme.eq_ignore_ascii_case("bearer")
-                && let Some(realm) = parameter("realm")
-            {
-                return Some(Challenge::Bearer { realm, service: parameter("service") });
-            }
-            if challenge.scheme.eq_ignore_ascii_case("basic") {
-                basic = Some(Challenge::Basic);
-            }
+    for (scheme, parameters) in challenges(headers) {
+        let parameter = |name: &str| parameters.get(name).cloned();
+        if scheme == "bearer"
+            && let Some(realm) = parameter("realm")
+        {
+            return Some(Challenge::Bearer { realm, service: parameter("service") });
+        }
+        if scheme == "basic" {
+            basic = Some(Challenge::Basic);
         }
     }
     basic
+}
+
+/// Whether it knows the user, whom it gave a token, and that is not good for this (RFC 6750 section 3.1).
+pub(crate) fn lacks_scope(headers: &HeaderMap) -> bool {
+    let error = |(_, parameters): (_, HashMap<String, String>)| parameters.get("error").cloned();
+    challenges(headers).filter_map(error).any(|error| error == "insufficient_scope")
+}
+
+/// Schemes and the names of parameters are in small letters.
+fn challenges(headers: &HeaderMap) -> impl Iterator<Item = (String, HashMap<String, String>)> {
+    let headers = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|header| header.to_str().ok());
+    headers.flat_map(|header| http_auth::parse_challenges(header).unwrap_or_default()).map(|challenge| {
+        let parameters = challenge.params.iter();
+        let parameters = parameters.map(|(name, value)| (name.to_ascii_lowercase(), value.to_unescaped()));
+        (challenge.scheme.to_ascii_lowercase(), parameters.collect())
+    })
 }
 
 /// `Authorization: Basic` (RFC 7617).
@@ -65,7 +78,11 @@ pub(crate) fn token_parameters(
     scope: &str,
     identity: Option<&Credential>,
 ) -> Vec<(&'static str, String)> {
-    let mut parameters = vec![("scope", scope.to_owned())];
+    // Of a query each is a parameter of its own; a form has them in one (RFC 6749 section 3.3).
+    let mut parameters: Vec<_> = match identity {
+        Some(Credential::Identity(_)) => vec![("scope", scope.to_owned())],
+        _ => scope.split(' ').map(|scope| ("scope", scope.to_owned())).collect(),
+    };
     if let Some(service) = service {
         parameters.push(("service", service.to_owned()));
     }

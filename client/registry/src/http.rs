@@ -277,15 +277,17 @@ impl Registry {
 
     pub(crate) fn refused(&self, status: StatusCode, response: Response, request: &Request<'_>) -> Error {
         let what = printable(&request.repository.to_string());
+        let lacks_scope = auth::lacks_scope(response.headers());
         let said = in_its_words(&complaint(response));
         match status {
-            StatusCode::UNAUTHORIZED if self.accepted().remove(&request.scope).is_some() => Error::Denied(
-                format!("{} refuses this user's credentials for {what}{said}; {LOG_IN}", self.name()),
-            ),
-            StatusCode::UNAUTHORIZED => {
-                Error::Denied(format!("{} asks who we are for {what}{said}; {LOG_IN}", self.name()))
+            StatusCode::UNAUTHORIZED if !lacks_scope => {
+                self.accepted().remove(&request.scope);
+                let known = matches!(self.options.credentials.find(request.repository), Ok(Some(_)));
+                let refuses =
+                    if known { "refuses this user's credentials for" } else { "asks who we are for" };
+                Error::Denied(format!("{} {refuses} {what}{said}; {LOG_IN}", self.name()))
             }
-            StatusCode::FORBIDDEN => Error::Denied(format!(
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied(format!(
                 "{} does not let this user do that in {what}{said}; log in as one who may, or have it allowed",
                 self.name()
             )),

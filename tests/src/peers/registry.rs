@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use hsm_sim::{Authority, Leaf, Process};
 
 use super::Peers;
+use super::tokens::TokenServer;
 use crate::house::{PATIENCE, file};
 
 /// A running registry; ended when dropped.
@@ -36,6 +37,11 @@ impl Registry {
         );
         let auth = format!("auth:\n  htpasswd:\n    realm: tests\n    path: {}\n", users.display());
         Registry::start_with(peers, &tls, &auth)
+    }
+
+    /// One that sends everybody to this server for a token.
+    pub fn start_with_tokens(peers: &Peers, tokens: &TokenServer) -> Registry {
+        Registry::start_with(peers, "", &tokens.section())
     }
 
     fn start_with(peers: &Peers, http: &str, sections: &str) -> Registry {

@@ -22,5 +22,6 @@ mod scene;
 mod skopeo;
 mod symmetric;
 mod tcp;
+mod tokens;
 mod transfer;
 mod trouble;
