@@ -16,16 +16,16 @@ use holdfast_e2e::{image, must, must_fail};
 use hsm_sim::{KeyKind, Process};
 
 /// A registry, and a daemon with one key.
-struct Scene {
+pub(super) struct Scene {
     house: House,
     peers: Peers,
-    registry: Registry,
-    plain: PathBuf,
+    pub(super) registry: Registry,
+    pub(super) plain: PathBuf,
     _daemon: Daemon,
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub(super) fn new() -> Scene {
         let house = House::new().key("images", KeyKind::Rsa3072);
         let peers = Peers::of(&house);
         let plain = image::build(house.dir.path(), 3);
@@ -34,16 +34,16 @@ impl Scene {
         Scene { house, peers, registry, plain, _daemon: daemon }
     }
 
-    fn name(&self, image: &str) -> String {
+    pub(super) fn name(&self, image: &str) -> String {
         format!("docker://{}/{image}", self.registry.address())
     }
 
-    fn layout(&self, name: &str) -> PathBuf {
+    pub(super) fn layout(&self, name: &str) -> PathBuf {
         self.house.dir.path().join(name)
     }
 
     /// `holdfast image VERB FROM TO OPTIONS`, without credentials of the machine's.
-    fn image(&self, verb: &str, from: &str, to: &str, options: &[&str]) -> Command {
+    pub(super) fn image(&self, verb: &str, from: &str, to: &str, options: &[&str]) -> Command {
         let mut command = self.house.holdfast();
         command.env("HOME", self.house.dir.path()).env_remove("XDG_RUNTIME_DIR");
         command.args(["image", verb, from, to]).args(options);
@@ -58,7 +58,7 @@ impl Scene {
     }
 
     /// skopeo opens it through the daemon, to what it was.
-    fn skopeo_opens(&self, image: &str) {
+    pub(super) fn skopeo_opens(&self, image: &str) {
         let opened = self.layout("opened-by-skopeo");
         let _ = std::fs::remove_dir_all(&opened);
         self.skopeo(&self.name(image), &image::oci(&opened), &["--decryption-key", "provider:holdfast"]);
@@ -67,19 +67,31 @@ impl Scene {
     }
 
     /// The image is in the registry, not encrypted, and is what it was.
-    fn is_plain(&self, image: &str) {
+    pub(super) fn is_plain(&self, image: &str) {
         let copied = self.layout("copied");
         let _ = std::fs::remove_dir_all(&copied);
         self.skopeo(&self.name(image), &image::oci(&copied), &[]);
         assert!(image::same_layers(&self.plain, &copied), "{image}");
     }
 
+    fn repository(&self, name: &str) -> PathBuf {
+        self.layout("registry/docker/registry/v2/repositories").join(name)
+    }
+
+    pub(super) fn tags(&self, repository: &str) -> Vec<String> {
+        entries(&self.repository(repository).join("_manifests/tags"))
+    }
+
+    /// The digest behind a tag.
+    pub(super) fn leads_to(&self, repository: &str, tag: &str) -> String {
+        let link = format!("_manifests/tags/{tag}/current/link");
+        std::fs::read_to_string(self.repository(repository).join(link)).unwrap()
+    }
+
     /// No tag of this repository, and no upload that was left.
-    fn has_nothing(&self, repository: &str) {
-        let dir = self.layout("registry/docker/registry/v2/repositories").join(repository);
-        for left in ["_manifests/tags", "_uploads"] {
-            assert_eq!(entries(&dir.join(left)), Vec::<String>::new(), "{left}");
-        }
+    pub(super) fn has_nothing(&self, repository: &str) {
+        assert_eq!(self.tags(repository), Vec::<String>::new());
+        assert_eq!(entries(&self.repository(repository).join("_uploads")), Vec::<String>::new());
     }
 }
 
@@ -88,7 +100,7 @@ fn entries(dir: &Path) -> Vec<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-const TO: [&str; 2] = ["--to", "holdfast:images"];
+pub(super) const TO: [&str; 2] = ["--to", "holdfast:images"];
 
 #[test]
 fn a_layout_is_encrypted_into_a_registry_and_skopeo_opens_it() {
