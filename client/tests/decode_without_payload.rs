@@ -51,6 +51,14 @@ fn own_manifest(scene: &Decoding) -> String {
     format!("sha256:{}", names.iter().find(is_manifest).unwrap())
 }
 
+/// A lock, for one, that whoever started containerd left open.
+#[test]
+fn an_empty_file_in_the_payloads_place_is_none() {
+    let scene = Decoding::of(LEN);
+    let _held = scene.open();
+    scene.run(Some(b""), &[], &scene.image.blobs[0]).gave(&scene.plain);
+}
+
 #[test]
 fn a_layer_is_opened_by_the_manifest_that_names_it_and_the_daemon_is_told_which() {
     let scene = Decoding::of(LEN);

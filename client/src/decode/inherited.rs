@@ -22,8 +22,11 @@ impl Inherited {
     /// To be called before anything is opened, as that would become file descriptor 3. It is opened again by
     /// its name in /proc, which needs no unsafe code; the original stays open, and is only a pipe's read end.
     pub(crate) fn look() -> Inherited {
-        let kind = std::fs::metadata(PAYLOAD).map(|metadata| metadata.file_type());
-        if !kind.is_ok_and(|kind| kind.is_fifo() || kind.is_file()) {
+        let payload = |metadata: std::fs::Metadata| {
+            // An empty file is what containerd itself has inherited from whoever started it, a lock for one.
+            metadata.file_type().is_fifo() || (metadata.is_file() && metadata.len() > 0)
+        };
+        if !std::fs::metadata(PAYLOAD).is_ok_and(payload) {
             return Inherited(None);
         }
         Inherited(File::open(PAYLOAD).ok())
