@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 #![allow(clippy::expect_used, clippy::panic)] // a panic is how a finding is told
 
+mod archives;
 mod images;
 mod keys;
 mod kmip;
@@ -19,6 +20,7 @@ mod openpgp;
 mod payload;
 mod tpm;
 
+pub use archives::archive;
 pub use images::image;
 pub use keys::{key_uri, public_key};
 pub use kmip::kmip_answer;
@@ -31,7 +33,8 @@ pub use tpm::{event_log, signed_policies, tpm_key_file};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
+    ("archive", archive),
     ("configuration", configuration),
     ("event_log", event_log),
     ("image", image),

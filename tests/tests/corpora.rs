@@ -26,6 +26,11 @@ fn replay(name: &str) {
 }
 
 #[test]
+fn archives_of_strangers_are_read_or_refused() {
+    replay("archive");
+}
+
+#[test]
 fn configurations_are_read_or_refused_with_a_line() {
     replay("configuration");
 }
