@@ -20,8 +20,6 @@ use crate::{Digest, DocumentKind, Documents, Error, printable};
 
 const FORM: &str = "docker-archive:FILE, docker-archive:FILE:NAME or docker-archive:FILE:@N, FILE being what docker save writes";
 const MANIFEST: &str = "manifest.json";
-/// Most images of an archive.
-const MAX_IMAGES: usize = 4096;
 /// Most names that an error lists.
 const LISTED: usize = 8;
 
@@ -110,7 +108,6 @@ impl DockerArchive {
         let Value::Array(images) = json else { return Err(no_list()) };
         let images: Vec<Map<String, Value>> = images
             .into_iter()
-            .take(MAX_IMAGES)
             .map(|image| match image {
                 Value::Object(image) => Ok(image),
                 _ => Err(no_list()),
