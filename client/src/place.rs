@@ -20,6 +20,10 @@ use crate::interrupt::Interrupt;
 
 const FORMS: &str = "an image is named oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] (read only) or docker://HOST/REPOSITORY[:TAG|@DIGEST]";
 
+/// Images of a registry that are looked at at a time, where nothing but manifests is moved and the time goes to waiting
+/// for answers.
+pub(crate) const AT_A_TIME: usize = 8;
+
 /// An image as it is typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {

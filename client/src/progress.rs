@@ -1,13 +1,16 @@
 //! How far the work is, on stderr: a line for each large layer that is done, and for one that is at work a bar, or where
 //! stderr is no terminal a line now and then.
 
+mod counted;
+
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use holdfast_image::{Event, LayerName, Progress};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 
 use crate::interrupt::Interrupt;
 use crate::output::size;
@@ -18,13 +21,19 @@ const NOW_AND_THEN: Duration = Duration::from_secs(10);
 const NOTEWORTHY: u64 = 16 << 20;
 /// Less is no time to tell a rate of.
 const MOMENT: Duration = Duration::from_millis(100);
-/// The bar itself gives way where the terminal is narrow.
-const BAR: &str = "{msg} {binary_bytes:>10} of {binary_total_bytes:<10} {binary_bytes_per_sec:>13} [{wide_bar}] {percent:>3}%";
+/// Bars are drawn anew as often, moved or not, so that the rate of one that stands still goes down.
+const TICK: Duration = Duration::from_millis(250);
+const BAR: &str = "{msg} {binary_bytes:>11} of {binary_total_bytes:<10} {binary_bytes_per_sec:>13} [{wide_bar}] {percent:>3}%";
+/// Columns that it takes besides the message.
+const BAR_COLUMNS: usize = 60;
+/// Where the terminal has less.
+const NARROW: &str = "{wide_msg} {binary_bytes_per_sec:>13} {percent:>3}%";
 
 /// What is shown.
 pub(crate) struct Shown {
     how: How,
     layers: Mutex<HashMap<usize, Layer>>,
+    sum: Mutex<Sum>,
     interrupt: Interrupt,
 }
 
@@ -44,6 +53,13 @@ struct Layer {
     told: Instant,
 }
 
+/// All layers that are done.
+struct Sum {
+    layers: usize,
+    bytes: u64,
+    begun: Instant,
+}
+
 impl Shown {
     pub(crate) fn new(quiet: bool, interrupt: Interrupt) -> Shown {
         let how = match std::io::stderr().is_terminal() {
@@ -53,25 +69,42 @@ impl Shown {
             true => How::Bars(MultiProgress::new()),
             false => How::Lines,
         };
-        Shown { how, layers: Mutex::default(), interrupt }
+        let sum = Mutex::new(Sum { layers: 0, bytes: 0, begun: Instant::now() });
+        Shown { how, layers: Mutex::default(), sum, interrupt }
     }
 
-    /// Takes all bars off the screen.
+    /// Takes all bars off the screen, for good.
     pub(crate) fn clear(&self) {
         if let How::Bars(bars) = &self.how {
             // A terminal that cannot be cleared is no reason to fail.
             let _ = bars.clear();
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+    }
+
+    /// The same, and a line of all layers together if there were several. For an image that was written.
+    pub(crate) fn end(&self) {
+        self.clear();
+        let sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        if sum.layers > 1 && sum.bytes >= NOTEWORTHY && !matches!(self.how, How::Nothing) {
+            let (time, bytes) = (sum.begun.elapsed(), size(sum.bytes));
+            let line = format!(
+                "holdfast: {} layers, {bytes} in {:.1} s{}",
+                sum.layers,
+                time.as_secs_f64(),
+                rate(sum.bytes, time)
+            );
+            // Nowhere is left to tell that stderr cannot be written.
+            let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 
     fn begin(&self, name: &LayerName, to_read: u64) -> Layer {
         let bar = match &self.how {
             How::Bars(bars) => {
-                let bar = bars.add(ProgressBar::new(name.size).with_message(title(name)));
-                if let Ok(style) = ProgressStyle::with_template(BAR) {
-                    bar.set_style(style.progress_chars("=> "));
-                }
-                Some(bar)
+                let title = title(name);
+                let template = if columns() < title.len() + BAR_COLUMNS { NARROW } else { BAR };
+                Some(bar(bars, name.size, title, template))
             }
             _ => None,
         };
@@ -119,6 +152,9 @@ impl Progress for Shown {
                     if let (Some(bar), How::Bars(bars)) = (&layer.bar, &self.how) {
                         bars.remove(bar);
                     }
+                    let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+                    sum.layers += 1;
+                    sum.bytes = sum.bytes.saturating_add(name.size);
                     if name.size >= NOTEWORTHY {
                         let rate = rate(name.size, layer.begun.elapsed());
                         self.line(name, &format!("{} done{rate}", size(name.size)));
@@ -132,6 +168,22 @@ impl Progress for Shown {
     fn cancelled(&self) -> bool {
         self.interrupt.has_come()
     }
+}
+
+/// A bar below the others.
+fn bar(bars: &MultiProgress, length: u64, message: String, template: &str) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new(length).with_message(message));
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// How wide the terminal is; as wide as most where it does not say.
+fn columns() -> usize {
+    let size = tcgetwinsize(std::io::stderr()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
 }
 
 impl Layer {

@@ -50,7 +50,8 @@ fn lines_are_told_of_large_layers_where_there_is_no_terminal() {
     let ran = encrypt(&scene(), &[]).output().unwrap();
     let said = String::from_utf8(ran.stderr).unwrap();
     assert!(said.starts_with("holdfast: layer 2 of 2 (sha256:"), "{said}");
-    assert!(said.contains("): 20.0 MiB done") && said.lines().count() == 1, "{said}");
+    assert!(said.contains("): 20.0 MiB done") && said.lines().count() == 2, "{said}");
+    assert!(said.lines().last().unwrap().starts_with("holdfast: 2 layers, 20.0 MiB in "), "{said}");
     assert_eq!(String::from_utf8(ran.stdout).unwrap().lines().count(), 1);
 }
 

@@ -14,6 +14,7 @@ pub mod node;
 pub mod peers;
 pub mod rpc;
 pub mod stall;
+pub mod terminal;
 pub mod tpm;
 
 use std::path::PathBuf;

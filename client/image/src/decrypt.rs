@@ -3,6 +3,7 @@
 
 mod layer;
 
+use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 
 use holdfast_wire::OptsData;
@@ -27,7 +28,7 @@ pub trait Opener: Sync {
 const LEAST_PARALLEL: usize = 2;
 
 /// Decrypts the image `source` to `target`: all platforms of an index, or the one asked for, which
-/// then stands alone. Layers that are not encrypted are copied, checked. The target appears only
+/// then stands alone. At most `jobs` layers at a time; without it, as many as there are cores. Layers that are not encrypted are copied, checked. The target appears only
 /// whole, and on any error nothing of it stays. The source as target is refused: whoever had the encrypted image
 /// would get one that anyone can read in its place.
 pub fn decrypt(
@@ -35,6 +36,7 @@ pub fn decrypt(
     target: &dyn Target,
     platform: Option<&Platform>,
     opener: &dyn Opener,
+    jobs: Option<NonZero<usize>>,
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
     let from = source.open()?;
@@ -53,8 +55,8 @@ pub fn decrypt(
     let images = root.images();
     let stop = AtomicBool::new(false);
     let scene = Scene { source: &*from, target: &*new, progress, stop: &stop };
-    let jobs = jobs(&images, scene, opener);
-    let mut layers = parallel::all(&jobs, parallel::workers(LEAST_PARALLEL), &stop, Job::run)?.into_iter();
+    let workers = jobs.map_or_else(|| parallel::workers(LEAST_PARALLEL), NonZero::get);
+    let mut layers = parallel::all(&jobs_of(&images, scene, opener), workers, &stop, Job::run)?.into_iter();
     let layers = images.iter().map(|(_, image)| {
         image.manifest.layers.iter().zip(layers.by_ref()).map(|(old, new)| entered(old, new)).collect()
     });
@@ -66,7 +68,7 @@ pub fn decrypt(
     Ok(made)
 }
 
-fn jobs<'a>(images: &[(&Node, &'a Image)], scene: Scene<'a>, opener: &'a dyn Opener) -> Vec<Job<'a>> {
+fn jobs_of<'a>(images: &[(&Node, &'a Image)], scene: Scene<'a>, opener: &'a dyn Opener) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for (_, image) in images {
         for (at, descriptor) in image.manifest.layers.iter().enumerate() {

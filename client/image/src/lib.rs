@@ -53,6 +53,7 @@ pub use inspect::{
 pub use layer::EncryptedLayer;
 pub use layout::Reference;
 pub use packets::Recipient;
+pub use parallel::side_by_side;
 pub use payload::Payload;
 pub use place::{Location, NewBlob, NewImage, ReadAgain, RootDocument, Source, StoredImage, Target};
 pub use platform::Platform;

@@ -15,8 +15,8 @@ pub(crate) fn workers(least: usize) -> usize {
     thread::available_parallelism().map_or(least, NonZero::get).clamp(least, MAX_PARALLEL)
 }
 
-/// Does all jobs, `workers` at a time, and gives their results in the order of the jobs. The first
-/// failure sets `stop`, for the others to see.
+/// Does all jobs, `workers` at a time, and gives their results in the order of the jobs. The first failure sets
+/// `stop`, for the others to see.
 pub(crate) fn all<J: Sync, T: Send>(
     jobs: &[J],
     workers: usize,
@@ -32,19 +32,32 @@ pub(crate) fn all<J: Sync, T: Send>(
     results.into_iter().collect()
 }
 
-fn in_order<J: Sync, T: Send>(
+/// Does all jobs, `workers` at a time, and gives their results in the order of the jobs, or the first failure in
+/// it. After one no other is begun.
+pub fn side_by_side<J: Sync, T: Send, E: Send>(
+    jobs: &[J],
+    workers: usize,
+    work: impl Fn(&J) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    in_order(jobs, workers, &AtomicBool::new(false), work).into_iter().collect()
+}
+
+/// Those that were begun: all, if none has failed.
+fn in_order<J: Sync, T: Send, E: Send>(
     jobs: &[J],
     workers: usize,
     stop: &AtomicBool,
-    work: impl Fn(&J) -> Result<T, Error> + Sync,
-) -> Vec<Result<T, Error>> {
+    work: impl Fn(&J) -> Result<T, E> + Sync,
+) -> Vec<Result<T, E>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(jobs.len()));
     let worker = || {
-        while let Some((number, job)) = {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            jobs.get(number).map(|job| (number, job))
-        } {
+        while !stop.load(Ordering::Relaxed)
+            && let Some((number, job)) = {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                jobs.get(number).map(|job| (number, job))
+            }
+        {
             let result = work(job);
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
@@ -62,4 +75,22 @@ fn in_order<J: Sync, T: Send>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(number, _)| *number);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_order_of_the_jobs_and_none_is_begun_after_a_failure() {
+        let jobs: Vec<usize> = (0..100).collect();
+        assert_eq!(side_by_side(&jobs, 7, |job| Ok::<_, ()>(*job)), Ok(jobs.clone()));
+        let begun = AtomicUsize::new(0);
+        let work = |job: &usize| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if *job == 3 { Err(*job) } else { Ok(()) }
+        };
+        assert_eq!(side_by_side(&jobs, 1, work), Err(3));
+        assert_eq!(begun.into_inner(), 4);
+    }
 }

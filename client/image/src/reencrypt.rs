@@ -8,6 +8,7 @@ mod nowhere;
 
 use std::collections::HashMap;
 use std::io;
+use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
@@ -27,6 +28,9 @@ use crate::{Digest, Error, Identity, Progress, Refusal, Rewrapper, Written, medi
 
 pub use nowhere::Nowhere;
 
+/// Most layers at once unless the caller wants more: each has the buffers of both ways.
+const MAX_PARALLEL: usize = 3;
+
 /// Who shall open the image from now on.
 #[derive(Debug, Clone)]
 pub struct Recipients {
@@ -38,13 +42,15 @@ pub struct Recipients {
 
 /// Encrypts every encrypted layer of the image `source` anew, to these recipients and nobody else, and writes the
 /// image as `target`, which may be the same. Layers that are not encrypted and configs stay. What layers decrypt
-/// to, and so the diff ids, stays too. A layer that several manifests have in common is done once. The target
+/// to, and so the diff ids, stays too. A layer that several manifests have in common is done once. At most `jobs`
+/// layers at a time; without it, as many as there are cores, at most 3. The target
 /// appears only whole, and on any error nothing of it stays.
 pub fn reencrypt(
     source: &dyn Source,
     target: &dyn Target,
     recipients: &Recipients,
     rewrapper: &(dyn Rewrapper + Sync),
+    jobs: Option<NonZero<usize>>,
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
     let from = source.open()?;
@@ -60,8 +66,9 @@ pub fn reencrypt(
     let new = target.begin(&source.location())?;
     let stop = AtomicBool::new(false);
     let scene = Scene { source: &*from, target: &*new, progress, stop: &stop };
-    let (jobs, jobs_of) = jobs(&images, scene, recipients, rewrapper);
-    let made = parallel::all(&jobs, parallel::workers(1), &stop, Job::run)?;
+    let workers = jobs.map_or_else(|| parallel::workers(1).min(MAX_PARALLEL), NonZero::get);
+    let (jobs, jobs_of) = distinct(&images, scene, recipients, rewrapper);
+    let made = parallel::all(&jobs, workers, &stop, Job::run)?;
     let layers = images.iter().zip(&jobs_of).map(|(image, jobs)| {
         image.manifest.layers.iter().zip(jobs).map(|(layer, job)| made[*job].layer(layer)).collect()
     });
@@ -81,7 +88,7 @@ struct Job<'a> {
 }
 
 /// The jobs, and for each layer of each image which of them is its.
-fn jobs<'a>(
+fn distinct<'a>(
     images: &[&'a Image],
     scene: Scene<'a>,
     recipients: &'a Recipients,

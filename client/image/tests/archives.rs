@@ -33,7 +33,7 @@ fn encrypted(from: &dyn Source, to: &dyn Target) -> Result<Written, Error> {
 }
 
 fn decrypted(from: &dyn Source, to: &dyn Target) -> Result<Written, Error> {
-    decrypt(from, to, None, &Clear, &())
+    decrypt(from, to, None, &Clear, None, &())
 }
 
 /// One member of an archive.

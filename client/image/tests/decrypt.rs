@@ -12,7 +12,7 @@ use support::{Clear, INDEX, KEYS, Refuses, Stops, TestImage, TestLayout, files, 
 use tempfile::tempdir;
 
 fn run(from: &std::path::Path, to: &std::path::Path) -> Result<Written, Error> {
-    decrypt(&oci(from, Some("v1")), &oci(to, Some("v1")), None, &Clear, &())
+    decrypt(&oci(from, Some("v1")), &oci(to, Some("v1")), None, &Clear, None, &())
 }
 
 fn json_of(path: &std::path::Path) -> Value {
@@ -85,6 +85,7 @@ fn layers_that_are_not_encrypted_are_copied() {
         &oci(&dir.path().join("copy"), Some("v1")),
         None,
         &Refuses("never asked"),
+        None,
         &(),
     )
     .unwrap();
@@ -113,7 +114,7 @@ fn one_platform_stands_alone() {
     let layout = TestLayout::multi_platform(&dir.path().join("sealed"), TestImage::encrypted);
     let get = |platform: &str, to: &str| {
         let (from, to) = (oci(&layout.0, None), oci(&dir.path().join(to), None));
-        decrypt(&from, &to, Some(&platform.parse().unwrap()), &Clear, &())
+        decrypt(&from, &to, Some(&platform.parse().unwrap()), &Clear, None, &())
     };
     let made = get("linux/arm/v7", "v7").unwrap();
     assert_eq!(made.manifests.len(), 1);
@@ -139,8 +140,9 @@ fn an_existing_layout_keeps_its_other_images() {
     other.write(&to);
     let before = json_of(&to.join("index.json"))["manifests"][0].clone();
 
-    let decrypt_as =
-        |tag| decrypt(&oci(&dir.path().join("sealed"), None), &oci(&to, tag), None, &Clear, &()).unwrap();
+    let decrypt_as = |tag| {
+        decrypt(&oci(&dir.path().join("sealed"), None), &oci(&to, tag), None, &Clear, None, &()).unwrap()
+    };
     let made = decrypt_as(Some("v2"));
     decrypt_as(Some("v2"));
     let index = json_of(&to.join("index.json"));
@@ -204,6 +206,7 @@ fn a_stop_in_the_middle_leaves_nothing() {
         &oci(&dir.path().join("opened"), None),
         None,
         &Clear,
+        None,
         &Stops::default(),
     );
     let error = result.unwrap_err();
@@ -236,5 +239,5 @@ fn an_opener_gets_all_packets_of_a_layer() {
     image.layer(0)["annotations"]["org.opencontainers.image.enc.keys.pkcs7"] = "Ag==".into();
     image.write(&dir.path().join("sealed"));
     let to = oci(&dir.path().join("opened"), None);
-    decrypt(&oci(&dir.path().join("sealed"), None), &to, None, &Counts, &()).unwrap();
+    decrypt(&oci(&dir.path().join("sealed"), None), &to, None, &Counts, None, &()).unwrap();
 }

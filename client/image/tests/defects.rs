@@ -16,7 +16,8 @@ use tempfile::tempdir;
 /// Decrypts the layout "sealed" in `dir`, which must fail and leave `dir` as it was.
 fn line(dir: &Path) -> String {
     let before = files(dir);
-    let result = decrypt(&oci(&dir.join("sealed"), None), &oci(&dir.join("opened"), None), None, &Clear, &());
+    let result =
+        decrypt(&oci(&dir.join("sealed"), None), &oci(&dir.join("opened"), None), None, &Clear, None, &());
     assert!(files(dir) == before, "something stayed at the target");
     result.unwrap_err().to_string()
 }
@@ -282,7 +283,7 @@ fn an_opener_that_refuses_is_told_as_it_is() {
     let before = files(dir.path());
     let (from, to) = (oci(&dir.path().join("sealed"), None), oci(&dir.path().join("opened"), None));
     let error =
-        decrypt(&from, &to, None, &Refuses("no rule lets uid 7 unwrap (request 42)"), &()).unwrap_err();
+        decrypt(&from, &to, None, &Refuses("no rule lets uid 7 unwrap (request 42)"), None, &()).unwrap_err();
     assert_eq!(without_layer(&error.to_string()), "no rule lets uid 7 unwrap (request 42)");
     assert!(files(dir.path()) == before);
 }

@@ -67,7 +67,7 @@ fn what_is_encrypted_comes_back_byte_for_byte() {
     }
 
     let (from, to) = (oci(&dir.path().join("sealed"), None), oci(&dir.path().join("opened"), Some("v1")));
-    decrypt(&from, &to, None, &Clear, &()).unwrap();
+    decrypt(&from, &to, None, &Clear, None, &()).unwrap();
     // Manifest and index.json too: nothing else was changed.
     assert!(contents(&dir.path().join("opened")) == contents(&dir.path().join("plain")));
 }
@@ -139,7 +139,7 @@ fn a_layer_that_platforms_share_is_encrypted_once_and_stays_shared() {
     assert_eq!(digests.len(), 2);
     assert_eq!(files(&to).len(), files(&plain.0).len());
     let (from, to) = (oci(&to, None), oci(&dir.path().join("opened"), Some("v1")));
-    decrypt(&from, &to, None, &Clear, &()).unwrap();
+    decrypt(&from, &to, None, &Clear, None, &()).unwrap();
     assert!(contents(&dir.path().join("opened")) == contents(&plain.0));
 }
 

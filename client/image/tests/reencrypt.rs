@@ -32,11 +32,11 @@ impl Rewrapper for Clear {
 
 fn anew(from: &Path, to: &Path, progress: &dyn Progress) -> Result<Written, Error> {
     let recipients = Recipients { to: vec![Identity::of_key("jwe", "me")], labels: None };
-    reencrypt(&oci(from, Some("v1")), &oci(to, Some("v1")), &recipients, &Clear, progress)
+    reencrypt(&oci(from, Some("v1")), &oci(to, Some("v1")), &recipients, &Clear, None, progress)
 }
 
 fn opened(from: &Path, to: &Path, opener: &dyn Opener) -> Result<Written, Error> {
-    decrypt(&oci(from, Some("v1")), &oci(to, Some("v1")), None, opener, &())
+    decrypt(&oci(from, Some("v1")), &oci(to, Some("v1")), None, opener, None, &())
 }
 
 fn contents(root: &Path) -> Vec<Vec<u8>> {
@@ -136,7 +136,7 @@ fn an_interrupt_leaves_nothing_and_no_image_is_a_dry_one() {
     assert!(anew(&sealed, &dir.path().join("new"), &Stops::default()).unwrap_err().is_cancelled());
     let from = oci(&sealed, None);
     let recipients = Recipients { to: vec![Identity::of_key("jwe", "me")], labels: None };
-    let made = reencrypt(&from, &Nowhere(from.location()), &recipients, &Clear, &()).unwrap();
+    let made = reencrypt(&from, &Nowhere(from.location()), &recipients, &Clear, None, &()).unwrap();
     assert_eq!(made.changed_layers(), 2);
     assert!(files(dir.path()) == before);
 }
@@ -170,7 +170,7 @@ fn layers_that_platforms_share_are_done_once() {
     let counts = Counts(Mutex::new(0));
     let recipients = Recipients { to: vec![Identity::of_key("jwe", "me")], labels: None };
     let to = oci(&dir.path().join("new"), Some("v1"));
-    let made = reencrypt(&oci(&sealed, None), &to, &recipients, &counts, &()).unwrap();
+    let made = reencrypt(&oci(&sealed, None), &to, &recipients, &counts, None, &()).unwrap();
     assert!(made.manifests.len() > 1);
     assert_eq!(*counts.0.lock().unwrap(), 2);
     assert_eq!(made.manifests[0].layers[0].digest, made.manifests[1].layers[0].digest);

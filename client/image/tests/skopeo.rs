@@ -82,7 +82,7 @@ fn what_skopeo_encrypts_comes_back_with_the_same_digests() {
         assert_eq!(layer.packets[0].recipients[0].algorithm.as_deref(), Some("RSA-OAEP"));
     }
 
-    let made = decrypt(&oci(&sealed, Some("v1")), &oci(&opened, Some("v1")), None, &key, &()).unwrap();
+    let made = decrypt(&oci(&sealed, Some("v1")), &oci(&opened, Some("v1")), None, &key, None, &()).unwrap();
     assert_eq!(made.changed_layers(), 2);
     let original = inspect(&oci(&plain, None)).unwrap();
     let layers = |manifest: &holdfast_image::InspectedManifest| -> Vec<String> {
@@ -103,7 +103,8 @@ fn another_key_opens_nothing() {
     RsaKey::new().write_public(&dir.path().join("public.pem"));
     TestImage::plain().write(&plain);
     skopeo_encrypts(&dir.path().join("public.pem"), &plain, &sealed);
-    let error = decrypt(&oci(&sealed, None), &oci(&opened, None), None, &RsaKey::new(), &()).unwrap_err();
+    let error =
+        decrypt(&oci(&sealed, None), &oci(&opened, None), None, &RsaKey::new(), None, &()).unwrap_err();
     assert!(error.to_string().ends_with("not this key"), "{error}");
     assert!(!opened.exists());
 }

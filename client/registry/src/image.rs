@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::download::Download;
 use crate::spool::Spool;
 use crate::upload::Upload;
-use crate::{Error, Manifest, Repository, RepositoryName, Target};
+use crate::{Error, Known, Manifest, Repository, RepositoryName, Target};
 
 /// An image to be read.
 #[derive(Debug)]
@@ -75,10 +75,7 @@ struct Open<'a> {
 
 impl Documents for Open<'_> {
     fn document(&self, kind: DocumentKind, digest: &Digest) -> Result<Vec<u8>, holdfast_image::Error> {
-        if *digest == self.root.digest {
-            return Ok(self.root.bytes.clone());
-        }
-        self.pulled.repository.document(kind, digest)
+        Known { repository: &self.pulled.repository, root: &self.root }.document(kind, digest)
     }
 }
 

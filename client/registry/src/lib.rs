@@ -32,4 +32,4 @@ pub use error::Error;
 pub use http::{Options, Registry, Wait};
 pub use image::{Pulled, Pushed};
 pub use reference::{Reference, RepositoryName, Target};
-pub use repository::{Manifest, Referrer, Repository};
+pub use repository::{Known, Manifest, Referrer, Repository};

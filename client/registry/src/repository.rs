@@ -233,6 +233,24 @@ impl Repository {
     }
 }
 
+/// The documents of an image whose root was read: it is not asked for again.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Where the others are.
+    pub repository: &'a Repository,
+    /// The root.
+    pub root: &'a Manifest,
+}
+
+impl Documents for Known<'_> {
+    fn document(&self, kind: DocumentKind, digest: &Digest) -> Result<Vec<u8>, holdfast_image::Error> {
+        if *digest == self.root.digest {
+            return Ok(self.root.bytes.clone());
+        }
+        self.repository.document(kind, digest)
+    }
+}
+
 impl Registry {
     /// Every repository that this user may see, sorted. All pages are read, or it is an error.
     pub fn repositories(self: &Arc<Registry>) -> Result<Vec<Repository>, Error> {

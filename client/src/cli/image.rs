@@ -95,6 +95,9 @@ pub(crate) struct ImageRewrap {
     /// encrypted; without it, TMPDIR or /tmp.
     #[arg(long, value_name = "DIR", requires = "reencrypt")]
     pub(crate) tmpdir: Option<PathBuf>,
+    /// With --reencrypt: layers at a time; without it, as many as there are cores, at most 3.
+    #[arg(long, value_name = "N", value_parser = jobs, requires = "reencrypt")]
+    pub(crate) jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     pub(crate) progress: ProgressOptions,
     #[command(flatten)]
@@ -125,6 +128,8 @@ pub(crate) struct ImageInventory {
     #[arg(long)]
     pub(crate) ask: bool,
     #[command(flatten)]
+    pub(crate) progress: ProgressOptions,
+    #[command(flatten)]
     pub(crate) registry: RegistryOptions,
 }
 
@@ -142,6 +147,9 @@ pub(crate) struct ImageDecrypt {
     /// Where encrypted layers from a registry are kept until they are checked; without it, TMPDIR or /tmp.
     #[arg(long, value_name = "DIR")]
     pub(crate) tmpdir: Option<PathBuf>,
+    /// Layers at a time; without it, as many as there are cores, 2 to 4.
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub(crate) jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     pub(crate) progress: ProgressOptions,
     #[command(flatten)]

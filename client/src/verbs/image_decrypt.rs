@@ -29,9 +29,10 @@ pub(crate) fn run(common: &Common, wanted: &ImageDecrypt) -> Result<(), Failure>
         aliases: Mutex::default(),
     };
     let shown = Shown::new(wanted.progress.quiet, interrupt);
-    let result = decrypt(&*source, &*target, wanted.platform.as_ref(), &opener, &shown);
+    let result = decrypt(&*source, &*target, wanted.platform.as_ref(), &opener, wanted.jobs, &shown);
     shown.clear();
     let made = result?;
+    shown.end();
 
     let aliases = opener.aliases.into_inner().unwrap_or_else(PoisonError::into_inner);
     let aliases: Vec<String> = aliases.into_iter().collect();

@@ -30,6 +30,7 @@ pub(crate) fn run(common: &Common, wanted: &ImageEncrypt) -> Result<(), Failure>
     let result = encrypt(&*source, &*target, &selection, &wraps, wanted.jobs, &shown);
     shown.clear();
     let made = result?;
+    shown.end();
 
     let clear = made.layers().filter(|layer| !layer.media_type.ends_with("+encrypted")).count();
     if clear > 0 && selection.layers.is_empty() && selection.platforms.is_empty() {

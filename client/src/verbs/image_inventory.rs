@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use holdfast_image::{Digest, Error, Inspected, inspect_root, printable};
-use holdfast_registry::{Options, Registry, Repository, Target};
+use holdfast_image::{Digest, Error, Inspected, Progress as _, inspect_root, printable, side_by_side};
+use holdfast_registry::{Known, Options, Registry, Repository, Target};
 use holdfast_wire::grpc::v1::Key;
 use serde_json::{Value, json};
 
@@ -12,7 +12,11 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::known_keys::KnownKeys;
 use crate::output::{self, Table};
-use crate::place::Shelf;
+use crate::place::{AT_A_TIME, Shelf};
+use crate::progress::Shown;
+
+/// Tags that are read before what they lead to is counted up: as many manifests are in memory.
+const WINDOW: usize = 8 * AT_A_TIME;
 
 pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failure> {
     let runtime = daemon::runtime()?;
@@ -21,13 +25,14 @@ pub(crate) fn run(common: &Common, wanted: &ImageInventory) -> Result<(), Failur
     let needed = wanted.key.as_ref().is_some_and(|key| !key.starts_with("kid:"));
     let keys = KnownKeys::read(common, runtime, interrupt.clone(), wanted.ask, needed)?;
     let key = wanted.key.as_deref().map(|key| named(key, keys.listed().unwrap_or_default())).transpose()?;
+    let shown = Shown::new(wanted.progress.quiet, interrupt);
     let mut inventory =
-        Inventory { keys, interrupt, seen: HashMap::new(), images: Vec::new(), repositories: 0 };
-    for place in &wanted.places {
-        for repository in repositories(place, &options)? {
-            inventory.add(&repository)?;
-        }
-    }
+        Inventory { keys, shown: &shown, seen: HashMap::new(), images: Vec::new(), repositories: 0 };
+    let read = wanted.places.iter().try_for_each(|place| {
+        repositories(place, &options)?.iter().try_for_each(|repository| inventory.add(repository))
+    });
+    shown.clear();
+    read?;
     if let Some(key) = &key {
         inventory.check(key)?;
     }
@@ -104,44 +109,77 @@ struct Image {
     holders: Holders,
 }
 
-struct Inventory {
+/// What a tag leads to.
+struct Found {
+    name: String,
+    digest: Digest,
+    what: What,
+}
+
+enum What {
+    /// A manifest that was looked into before.
+    Seen(Holders),
+    New(Inspected),
+    /// Something that cannot be looked into, and why.
+    Odd(String),
+}
+
+struct Inventory<'a> {
     keys: KnownKeys,
-    interrupt: Interrupt,
+    shown: &'a Shown,
     /// Tags often lead to one manifest.
     seen: HashMap<Digest, Holders>,
     images: Vec<Image>,
     repositories: usize,
 }
 
-impl Inventory {
+impl Inventory<'_> {
     /// Every tag of a repository. One that cannot be read is an error: a list with a gap must not pass for
     /// a whole one.
     fn add(&mut self, repository: &Repository) -> Result<(), Failure> {
         self.repositories += 1;
-        for tag in repository.tags()? {
-            if self.interrupt.has_come() {
-                return Err(Failure::line("interrupted; the list is not complete"));
-            }
-            let name = format!("{}:{tag}", repository.name());
-            let incomplete =
-                |failure: Failure| Failure::line(format!("{name}: {failure}; the list is not complete"));
-            let manifest =
-                repository.manifest(&Target::Tag(tag)).map_err(|error| incomplete(error.into()))?;
-            let holders = match self.seen.get(&manifest.digest) {
-                Some(holders) => holders.clone(),
-                None => match inspect_root(&manifest.root(), repository) {
-                    Ok(image) => self.holders(&image).map_err(incomplete)?,
-                    // It was read, and is something that cannot be looked into: who opens it is not known.
-                    Err(error @ (Error::Image(_) | Error::Damaged(_))) => {
-                        Holders { trouble: Some(error.to_string()), ..Holders::default() }
+        let tags = repository.tags()?;
+        let counted = self.shown.counted(printable(&format!("tags of {}", repository.name())), tags.len());
+        for tags in tags.chunks(WINDOW) {
+            let found = side_by_side(tags, AT_A_TIME, |tag| {
+                let found = self.found(repository, tag);
+                counted.one();
+                found
+            })?;
+            for Found { name, digest, what } in found {
+                let holders = match what {
+                    What::Seen(holders) => holders,
+                    What::New(image) => {
+                        self.holders(&image).map_err(|failure| incomplete(&name, &failure))?
                     }
-                    Err(error) => return Err(incomplete(error.into())),
-                },
-            };
-            self.seen.insert(manifest.digest.clone(), holders.clone());
-            self.images.push(Image { name, digest: manifest.digest, holders });
+                    What::Odd(trouble) => Holders { trouble: Some(trouble), ..Holders::default() },
+                };
+                self.seen.insert(digest.clone(), holders.clone());
+                self.images.push(Image { name, digest, holders });
+            }
         }
         Ok(())
+    }
+
+    /// Reads what a tag leads to, unless it is known.
+    fn found(&self, repository: &Repository, tag: &str) -> Result<Found, Failure> {
+        if self.shown.cancelled() {
+            return Err(Failure::line("interrupted; the list is not complete"));
+        }
+        let name = format!("{}:{tag}", repository.name());
+        let manifest = repository
+            .manifest(&Target::Tag(tag.to_owned()))
+            .map_err(|error| incomplete(&name, &error.into()))?;
+        let what = match self.seen.get(&manifest.digest) {
+            Some(holders) => What::Seen(holders.clone()),
+            None => match inspect_root(&manifest.root(), &Known { repository, root: &manifest }) {
+                Ok(image) => What::New(image),
+                // It was read, and is something that cannot be looked into: who opens it is not known.
+                Err(error @ (Error::Image(_) | Error::Damaged(_))) => What::Odd(error.to_string()),
+                Err(error) => return Err(incomplete(&name, &error.into())),
+            },
+        };
+        Ok(Found { name, digest: manifest.digest, what })
     }
 
     fn holders(&mut self, image: &Inspected) -> Result<Holders, Failure> {
@@ -264,6 +302,10 @@ fn called(kid: &str, keys: &KnownKeys) -> String {
         Some(key) => format!("{} (kid:{kid})", key.alias),
         None => format!("kid:{kid}"),
     }
+}
+
+fn incomplete(name: &str, failure: &Failure) -> Failure {
+    Failure::line(format!("{name}: {failure}; the list is not complete"))
 }
 
 fn many(count: usize, one: &str, several: &str) -> String {

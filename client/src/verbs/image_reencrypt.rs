@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use holdfast_image::{
     Digest, Nowhere, Progress as _, Recipients, Source as _, Wish, Written, inspect_root, reencrypt,
 };
-use holdfast_registry::{Options, Pulled, Pushed, Reference, Referrer, Repository, Target};
+use holdfast_registry::{Known, Options, Pulled, Pushed, Reference, Referrer, Repository, Target};
 use serde_json::json;
 
 use super::image_rewrap::all;
@@ -53,12 +53,15 @@ pub(super) fn run(
                 true => Box::new(Nowhere(source.location())),
                 false => registries.target(target)?,
             };
-            let made = reencrypt(&*source, &*to, &recipients, through, &shown);
+            let made = reencrypt(&*source, &*to, &recipients, through, wanted.jobs, &shown);
             shown.clear();
             vec![Ok(told(target, &made?, &referrers, through, wanted.dry_run))]
         }
     };
-    shown.clear();
+    match results.iter().all(Result::is_ok) {
+        true => shown.end(),
+        false => shown.clear(),
+    }
     Ok(results)
 }
 
@@ -96,7 +99,7 @@ impl InPlace<'_> {
     fn reencrypted(&mut self, target: &Target) -> Result<Option<(Written, Vec<Referrer>)>, Failure> {
         let repository = &self.repository;
         let was = repository.manifest(target)?;
-        let image = inspect_root(&was.root(), repository)?;
+        let image = inspect_root(&was.root(), &Known { repository, root: &was })?;
         if !image.manifests.iter().flat_map(|manifest| &manifest.layers).any(|layer| layer.encrypted) {
             return Ok(None);
         }
@@ -113,10 +116,15 @@ impl InPlace<'_> {
                 }
                 made
             }
-            _ if self.wanted.dry_run => {
-                reencrypt(&from, &Nowhere(from.location()), &self.recipients, self.through, self.shown)?
-            }
-            _ => reencrypt(&from, &to, &self.recipients, self.through, self.shown)?,
+            _ if self.wanted.dry_run => reencrypt(
+                &from,
+                &Nowhere(from.location()),
+                &self.recipients,
+                self.through,
+                self.wanted.jobs,
+                self.shown,
+            )?,
+            _ => reencrypt(&from, &to, &self.recipients, self.through, self.wanted.jobs, self.shown)?,
         };
         self.known.insert(was.digest, made.clone());
         Ok(Some((made, referrers)))

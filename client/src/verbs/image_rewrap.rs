@@ -1,9 +1,14 @@
 pub(super) mod told;
 
-use holdfast_image::{Change, Rewrapped, Rewrapper, Wish, rewrap, rewrap_dry, rewrap_layout, rewrap_to};
-use holdfast_registry::{Options, Reference, Referrer, Repository, Target};
+use std::convert::Infallible;
 
-use self::told::{Done, NotDone, report};
+use holdfast_image::{
+    Change, Progress as _, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_dry, rewrap_layout,
+    rewrap_to, side_by_side,
+};
+use holdfast_registry::{Known, Options, Reference, Referrer, Repository, Target};
+
+use self::told::{Done, NotDone, Told, report};
 
 use super::image_encrypt::labels;
 use super::image_reencrypt;
@@ -11,7 +16,8 @@ use crate::cli::{Common, ImageRewrap};
 use crate::daemon::{self, Daemon};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::place::{self, Place, Registries};
+use crate::place::{self, AT_A_TIME, Place, Registries};
+use crate::progress::Shown;
 use crate::recipients::Recipients;
 use crate::rewrapper::ThroughDaemon;
 
@@ -92,16 +98,10 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
             let repository = place::repository(reference, &options)?;
             let targets =
                 if wanted.all_tags { all(reference, &repository)? } else { vec![reference.clone()] };
+            let shown = Shown::new(wanted.progress.quiet, interrupt);
             let work = InRegistry { repository: &repository, wish: &wish, through: &through, wanted };
-            let mut results = Vec::new();
-            for target in targets {
-                // What was done is told, also when the rest is not done any more.
-                if interrupt.has_come() {
-                    results.push(Err(NotDone { name: target.to_string(), why: "interrupted".to_owned() }));
-                } else {
-                    results.push(work.one(&target).map(|done| done.told()));
-                }
-            }
+            let results = work.every(&targets, &shown);
+            shown.clear();
             report(common, &results)
         }
     }
@@ -144,11 +144,28 @@ pub(super) fn all(reference: &Reference, repository: &Repository) -> Result<Vec<
 struct InRegistry<'a> {
     repository: &'a Repository,
     wish: &'a Wish,
-    through: &'a dyn Rewrapper,
+    through: &'a (dyn Rewrapper + Sync),
     wanted: &'a ImageRewrap,
 }
 
 impl InRegistry<'_> {
+    /// What was done is told, also when the rest is not done any more.
+    fn every(&self, targets: &[Reference], shown: &Shown) -> Vec<Result<Told, NotDone>> {
+        let counted = (targets.len() > 1)
+            .then(|| shown.counted(printable(&format!("tags of {}", self.repository.name())), targets.len()));
+        let Ok::<_, Infallible>(results) = side_by_side(targets, AT_A_TIME, |target| {
+            let done = match shown.cancelled() {
+                true => Err(NotDone { name: target.to_string(), why: "interrupted".to_owned() }),
+                false => self.one(target).map(|done| done.told()),
+            };
+            if let Some(counted) = &counted {
+                counted.one();
+            }
+            Ok(done)
+        });
+        results
+    }
+
     fn one(&self, reference: &Reference) -> Result<Done, NotDone> {
         self.rewrapped(&reference.target())
             .map(|(rewrapped, referrers)| Done {
@@ -163,7 +180,8 @@ impl InRegistry<'_> {
 
     fn rewrapped(&self, target: &Target) -> Result<(Rewrapped, Vec<Referrer>), Failure> {
         let manifest = self.repository.manifest(target)?;
-        let made = rewrap(self.repository, &manifest.root(), self.wish, self.through)?;
+        let known = Known { repository: self.repository, root: &manifest };
+        let made = rewrap(&known, &manifest.root(), self.wish, self.through)?;
         let Some((root, inner)) = made.documents.split_last() else {
             return Ok((made, Vec::new()));
         };

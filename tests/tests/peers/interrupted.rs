@@ -14,8 +14,8 @@ use rustix::process::Signal;
 use super::transfer::{Scene, TO};
 
 /// A way to a server that passes so many bytes there, and no more until it is let go.
-struct Held {
-    address: String,
+pub(super) struct Held {
+    pub(super) address: String,
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Held {
-    fn way_to(server: &str, after: usize) -> Held {
+    pub(super) fn way_to(server: &str, after: usize) -> Held {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new((Mutex::new(State { to_pass: after, let_go: false }), Condvar::new()));
@@ -53,7 +53,7 @@ impl Held {
         self.state.0.lock().unwrap().to_pass == 0
     }
 
-    fn let_go(&self) {
+    pub(super) fn let_go(&self) {
         self.state.0.lock().unwrap().let_go = true;
         self.state.1.notify_all();
     }
@@ -72,7 +72,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, before_each: impl Fn(usize)) {
 }
 
 /// In the middle of the first layer.
-const MIDDLE: usize = 30_000;
+pub(super) const MIDDLE: usize = 30_000;
 
 /// Runs `holdfast image VERB` to the middle of a layer, sends the signal there, and gives what it said.
 fn stopped(

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod archives;
+mod at_a_time;
 mod bridge;
 mod ctr;
 mod decoder;
@@ -15,6 +16,7 @@ mod node;
 mod openpgp;
 mod others;
 mod podman;
+mod progress;
 mod recipients;
 mod reencrypt;
 mod registry;

@@ -42,10 +42,16 @@ impl Scene {
         self.house.dir.path().join(name)
     }
 
-    /// `holdfast image VERB FROM TO OPTIONS`, without credentials of the machine's.
-    pub(super) fn image(&self, verb: &str, from: &str, to: &str, options: &[&str]) -> Command {
+    /// `holdfast`, without credentials of the machine's.
+    pub(super) fn holdfast(&self) -> Command {
         let mut command = self.house.holdfast();
         command.env("HOME", self.house.dir.path()).env_remove("XDG_RUNTIME_DIR");
+        command
+    }
+
+    /// `holdfast image VERB FROM TO OPTIONS`.
+    pub(super) fn image(&self, verb: &str, from: &str, to: &str, options: &[&str]) -> Command {
+        let mut command = self.holdfast();
         command.args(["image", verb, from, to]).args(options);
         command
     }
