@@ -97,7 +97,13 @@ impl Scene {
     /// No tag of this repository, and no upload that was left.
     pub(super) fn has_nothing(&self, repository: &str) {
         assert_eq!(self.tags(repository), Vec::<String>::new());
-        assert_eq!(entries(&self.repository(repository).join("_uploads")), Vec::<String>::new());
+        let uploads = self.repository(repository).join("_uploads");
+        // Of one that is taken back before a byte has come docker-registry keeps the hash of nothing, and nothing else.
+        let left = entries(&uploads).into_iter().filter(|upload| {
+            let upload = uploads.join(upload);
+            upload.join("data").exists() || upload.join("startedat").exists()
+        });
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new());
     }
 }
 
