@@ -61,6 +61,12 @@ fn entry(tar: &mut Builder<Vec<u8>>, name: &str, kind: EntryType, size: u64) {
     tar.get_mut().write_all(header.as_bytes()).unwrap();
 }
 
+/// A member without content, of which this is said ahead.
+fn pax(tar: &mut Builder<Vec<u8>>, key: &str, value: &str) {
+    tar.append_pax_extensions([(key, value.as_bytes())]).unwrap();
+    entry(tar, "cut", EntryType::Regular, 0);
+}
+
 /// A layout packed by tar's own writer, as other programs do it.
 fn packed(layout: &Path, file: &Path) {
     let mut tar = Builder::new(File::create(file).unwrap());
@@ -260,6 +266,9 @@ fn every_wrong_archive_is_one_line() {
         (with(&|tar| entry(tar, "name", EntryType::GNULongName, 1 << 33)), "are longer than 1048576 bytes"),
         (with(&|tar| entry(tar, "pax", EntryType::XHeader, 1 << 33)), "are longer than 1048576 bytes"),
         (with(&|tar| entry(tar, "holes", EntryType::GNUSparse, 0)), "a member is stored sparse"),
+        (with(&|tar| pax(tar, "GNU.sparse.major", "1")), "a member is stored sparse"),
+        (with(&|tar| pax(tar, "path", "../out")), "the name of its member ../out leads out of it"),
+        (with(&|tar| pax(tar, "size", "-1")), "a member's size is no number"),
         (saved(&image, |_, _| {}), "names second/layer.tar, which is not in the archive"),
         (saved(&image, |tar, name| entry(tar, name, EntryType::Fifo, 0)), "which is not in the archive"),
         (saved(&image, |tar, name| entry(tar, name, EntryType::Char, 0)), "which is not in the archive"),
@@ -302,13 +311,23 @@ fn a_manifest_that_says_something_wrong_is_one_line() {
 }
 
 #[test]
-fn an_archive_of_a_million_members_is_refused() {
+fn an_archive_of_too_many_members_or_too_long_names_is_refused() {
     let mut tar = Builder::new(Vec::new());
     for _ in 0..70_000 {
         entry(&mut tar, "same", EntryType::Directory, 0);
     }
     let error = refused(&tar.into_inner().unwrap());
     assert!(error.contains("it has more than 65536 members"), "{error}");
+
+    let mut tar = Builder::new(Vec::new());
+    for number in 0..9 {
+        entry(&mut tar, "long", EntryType::GNULongName, 1 << 20);
+        let name = format!("{number}{}", "n".repeat((1 << 20) - 1));
+        tar.get_mut().write_all(name.as_bytes()).unwrap();
+        entry(&mut tar, "cut", EntryType::Regular, 0);
+    }
+    let error = refused(&tar.into_inner().unwrap());
+    assert!(error.contains("names are longer than 8388608 bytes together"), "{error}");
 }
 
 #[test]
@@ -339,6 +358,7 @@ fn an_oci_archive_without_what_makes_it_one_is_one_line() {
 
     let file = dir.path().join("packed.tar");
     packed(&layout, &file);
+    inspect(&OciArchive { file: file.clone(), tag: Some("v1".to_owned()) }).unwrap();
     let other = OciArchive { file, tag: Some("v2".to_owned()) };
     let error = inspect(&other).unwrap_err().to_string();
     assert!(error.contains("has no image v2; its tags are v1"), "{error}");

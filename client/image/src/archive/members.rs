@@ -19,6 +19,8 @@ const BLOCK: u64 = 512;
 const MAX_MEMBERS: usize = 65_536;
 /// Longest name, or list of extended attributes, of a member, in bytes.
 const MAX_EXTENDED: u64 = 1 << 20;
+/// Most bytes of all their names together, which are what is kept of them.
+const MAX_NAMES: usize = 8 << 20;
 /// Most links behind one another.
 const MAX_LINKS: usize = 8;
 
@@ -154,7 +156,7 @@ impl Walk<'_> {
     fn members(mut self) -> Result<HashMap<String, Member>, Trouble> {
         let mut members = HashMap::new();
         let mut extended = Extended::default();
-        let mut count = 0;
+        let (mut count, mut kept) = (0, 0);
         while let Some(header) = self.header()? {
             count += 1;
             if count > MAX_MEMBERS {
@@ -195,6 +197,15 @@ impl Walk<'_> {
                         return trouble(format!("the name of its member {name} leads out of it"));
                     };
                     if let Some(member) = member {
+                        kept += name.len();
+                        if let Member::Link(to) = &member {
+                            kept += to.len();
+                        }
+                        if kept > MAX_NAMES {
+                            return trouble(format!(
+                                "its members' names are longer than {MAX_NAMES} bytes together"
+                            ));
+                        }
                         members.entry(name).and_modify(|known| *known = Member::Twice).or_insert(member);
                     }
                 }
