@@ -154,7 +154,17 @@ fn may_be_tried(token: &TokenInfo) -> Result<(), Error> {
 fn try_once(session: &Session, secret: &Secret) -> Result<(), Pkcs11Error> {
     // Wiped by its own type when dropped.
     let pin = RawAuthPin::new(Box::new(secret.expose().to_vec()));
-    session.login_with_raw(UserType::User, &pin)
+    let done = session.login_with_raw(UserType::User, &pin);
+    clear_dead_frames();
+    done
+}
+
+/// The token's library works on the PIN in frames that are dead by now, and need not clear them: they lie below this
+/// one, and a worker that is not busy would leave them there.
+#[inline(never)]
+fn clear_dead_frames() {
+    let mut below = [0_u8; 64 * 1024];
+    std::hint::black_box(&mut below);
 }
 
 fn not_again(pin: &PinSource, latch: &PinLatch) -> Error {
