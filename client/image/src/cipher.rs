@@ -9,8 +9,8 @@
 //! of 1 MiB. Where nobody else checks the plaintext, [`verify_whole`] and [`stream`] do.
 
 mod encrypt;
-mod lanes;
 mod reader;
+mod relay;
 #[cfg(test)]
 mod tests;
 mod whole;

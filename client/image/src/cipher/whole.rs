@@ -8,23 +8,18 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
-use std::thread;
 
 use aws_lc_rs::{constant_time, hmac};
 use holdfast_wire::OptsData;
 use zeroize::Zeroizing;
 
-use super::lanes::{self, CHUNK_LEN, Lane, Lanes};
-use super::{Plaintext, Verified, check_size, ended, mac_of, start, unreadable};
+use super::{Plaintext, Verified, check_size, mac_of, relay, unreadable};
 use crate::digest::Hasher;
 use crate::media::{self, Compression};
 use crate::{Digest, Error, PublicOptions};
 
 /// Plaintext kept back until the verdict, in bytes.
 pub const HELD_BACK: usize = 1 << 20;
-/// Bytes of a layer for which a second thread costs more than it saves. One thread goes from lane to lane
-/// then, as all the blocks fit between them.
-const SHORT: u64 = lanes::MOST_UNDER_WAY / 4;
 
 /// Reads an encrypted blob from its beginning and checks size and MAC, and the digest of what it decrypts to.
 pub fn verify_whole<'k, F: Read + Seek + Send>(
@@ -73,15 +68,9 @@ impl<F: Read + Seek + Send> Verified<'_, F> {
 
     /// Decrypts it to `write`, in a second pass over the blob. What has been appended since was not
     /// checked and is not read.
-    pub fn release(mut self, mut write: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn release(mut self, write: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         self.blob.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let lanes = Lanes::new(self.blob, self.size, self.optsdata, &[Lane::Opened]);
-        thread::scope(|scope| {
-            // One that cannot be started is not missed: this thread does all of it.
-            let _ = (self.size > SHORT).then(|| start(scope, || lanes.work(None, |_| Ok(()))));
-            lanes.work(Some(Lane::Opened), &mut write);
-        });
-        let (_, bytes) = lanes.end()?;
+        let (_, bytes) = relay::run(self.blob, self.size, self.optsdata, |_| {}, write)?;
         check_size(bytes, self.size)
     }
 }
@@ -133,7 +122,7 @@ impl Held {
             block = oldest;
             block.clear();
         }
-        block.reserve_exact(CHUNK_LEN);
+        block.reserve_exact(relay::BLOCK_LEN);
         block.extend_from_slice(plain);
         self.len += plain.len();
         self.blocks.push_back(block);
@@ -148,28 +137,9 @@ fn pass<R: Read + Send>(
     optsdata: &OptsData,
     take: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(R, u64, hmac::Tag), Error> {
-    let lanes = Lanes::new(source, size, optsdata, &[Lane::Sealed, Lane::Opened]);
-    let mac = || {
-        let mut mac = mac_of(optsdata.symkey());
-        lanes.work(Some(Lane::Sealed), |sealed| {
-            mac.update(sealed);
-            Ok(())
-        });
-        mac.sign()
-    };
-    let mac = if size <= SHORT {
-        let mac = mac();
-        lanes.work(Some(Lane::Opened), take);
-        mac
-    } else {
-        thread::scope(|scope| {
-            let mac = start(scope, mac)?;
-            lanes.work(Some(Lane::Opened), take);
-            ended(mac)
-        })?
-    };
-    let (source, bytes) = lanes.end()?;
-    Ok((source, bytes, mac))
+    let mut mac = mac_of(optsdata.symkey());
+    let (source, bytes) = relay::run(source, size, optsdata, |sealed| mac.update(sealed), take)?;
+    Ok((source, bytes, mac.sign()))
 }
 
 /// The digest that was wrapped with the key, which every writer gives.

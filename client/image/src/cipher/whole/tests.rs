@@ -2,6 +2,7 @@ use std::io::{self, Cursor};
 
 use holdfast_wire::Secret;
 
+use super::relay::{BLOCK_LEN, SHORT};
 use super::*;
 use crate::cipher::{Encrypted, encrypt, new_key};
 
@@ -9,9 +10,9 @@ use crate::cipher::{Encrypted, encrypt, new_key};
 const LENGTHS: [usize; 11] = [
     0,
     1,
-    CHUNK_LEN - 1,
-    CHUNK_LEN,
-    CHUNK_LEN + 1,
+    BLOCK_LEN - 1,
+    BLOCK_LEN,
+    BLOCK_LEN + 1,
     SHORT as usize,
     SHORT as usize + 1,
     HELD_BACK,
@@ -74,7 +75,7 @@ fn both_ways_give_what_was_encrypted_over_every_border() {
 
 #[test]
 fn a_counter_that_runs_over_starts_again_as_in_one_pass() {
-    let plain = plain(3 * CHUNK_LEN + 5);
+    let plain = plain(3 * BLOCK_LEN + 5);
     for nonce in [[0xff; 16], [&[0x17; 12][..], &[0xff; 4]].concat().try_into().unwrap()] {
         let digest = Digest::of(&plain).to_string();
         let optsdata = OptsData::new(Secret::new(vec![7; 32]), nonce, &digest).unwrap();
