@@ -28,6 +28,7 @@ const LEFT: u64 = 1 << 20;
 
 const VS_DECODER: &str = "decode/vs-ctd-decoder";
 const VS_DECODER_PIPES: &str = "decode/vs-ctd-decoder/pipes";
+const MAC: &str = "decode/mac/vs-ctd-decoder";
 const VS_BOUND: &str = "decode/vs-bound";
 const VS_BOUND_PIPES: &str = "decode/vs-bound/pipes";
 const START: &str = "decode/start";
@@ -42,7 +43,7 @@ const STARTED: &str = r#"got=$("$@" <"$blob" 3<"$payload")"#;
 
 /// All rows, as far as they are wanted.
 pub(crate) fn run(plan: &Plan, report: &mut Report) {
-    let rows = [VS_DECODER, VS_DECODER_PIPES, VS_BOUND, VS_BOUND_PIPES, START, MEMORY];
+    let rows = [VS_DECODER, VS_DECODER_PIPES, MAC, VS_BOUND, VS_BOUND_PIPES, START, MEMORY];
     if !rows.iter().any(|row| plan.wants(row)) {
         return;
     }
@@ -61,6 +62,11 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) {
             Round { ours: rate(ours), other: rate(other), cost: None }
         });
     }
+    add(report, MAC, "MB/s", &|| Round {
+        ours: openssl(&["-hmac", "sha256"]),
+        other: rate(scene.ctd_decoder(0, FILES, 1)),
+        cost: None,
+    });
     for (row, way) in [(VS_BOUND, FILES), (VS_BOUND_PIPES, PIPES)] {
         add(report, row, "MB/s", &|| {
             let ours = scene.ours(0, way, 1);

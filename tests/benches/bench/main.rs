@@ -12,6 +12,7 @@
 
 mod audit;
 mod bare;
+mod cores;
 mod decode;
 mod encrypt;
 mod kmip;

@@ -9,6 +9,7 @@ use holdfast_wire::PublicKey;
 use hsm_sim::{KeyKind, Pykmip, Swtpm};
 
 use crate::bare::{self, Bare, Way};
+use crate::cores::Apart;
 use crate::load::{self, Connections, Load, Until};
 use crate::process::cpu_seconds;
 use crate::stock::Stock;
@@ -36,7 +37,7 @@ pub(crate) struct Scene {
 #[derive(Default)]
 struct Behind {
     _swtpm: Option<Swtpm>,
-    _pykmip: Option<Pykmip>,
+    _pykmip: Option<(Pykmip, Apart)>,
 }
 
 /// One round of the daemon, with what it cost.
@@ -74,16 +75,17 @@ impl Scene {
     }
 
     /// An AES-256 key in a KMIP server, which was brought there so that packets can be sealed to it without asking.
+    /// The server has a core of its own.
     pub(crate) fn in_kmip(workers: usize) -> Scene {
         const KID: &str = "images-kid";
-        let server = Pykmip::start().expect("PyKMIP");
+        let (server, apart) = Apart::from(|| Pykmip::start().expect("PyKMIP"));
         let mut key = [0; 32];
         aws_lc_rs::rand::fill(&mut key).expect("random");
         let id = server.register_aes(KEY, &key).expect("a key");
         let house = kmip::section(House::new(), &server, &format!("workers = {workers}"));
         let house = kmip::configure(house, KEY, &format!("kid = \"{KID}\"\nallow_extractable = true"));
         let (stock, way) = (Stock::of_aes(&key, KID), Way::kmip(&server, &id));
-        Scene::with(house, stock, "gcm", way, Behind { _pykmip: Some(server), ..Behind::default() })
+        Scene::with(house, stock, "gcm", way, Behind { _pykmip: Some((server, apart)), ..Behind::default() })
     }
 
     fn pkcs11(house: House) -> Scene {
