@@ -23,6 +23,8 @@ pub enum Failure {
     NotSupported(Malformed),
     /// No key that the caller may use opens the packet.
     Rejected,
+    /// As many of its recipients were tried as may be, none opens it, and there are more.
+    TooManyRecipients,
     /// The kernel gave no identity.
     NoIdentity,
     /// No rule allows it, or there is no such key.
@@ -57,6 +59,7 @@ impl Failure {
             Failure::Malformed(_) => "MALFORMED",
             Failure::NotSupported(_) => "NOT_SUPPORTED",
             Failure::Rejected => "REJECTED",
+            Failure::TooManyRecipients => "TOO_MANY_RECIPIENTS",
             Failure::NoIdentity => "NO_IDENTITY",
             Failure::Denied => "DENIED",
             Failure::Retired { .. } => "KEY_RETIRED",
@@ -112,6 +115,11 @@ impl Failure {
             Failure::Rejected => (
                 Code::InvalidArgument,
                 "no key that this caller may use opens this packet; it was wrapped to another key or is damaged".into(),
+            ),
+            Failure::TooManyRecipients => (
+                Code::InvalidArgument,
+                "more recipients of this packet may be keys of this caller than are tried for one request, and those tried do not open it; encrypt to the key as a JWK (holdfast key export --format jwk), so that the packet names it"
+                    .into(),
             ),
             Failure::NoIdentity => (Code::Unauthenticated, "the connection does not say who is calling".into()),
             Failure::Denied => (
@@ -211,6 +219,7 @@ mod tests {
             (Failure::Malformed(Malformed::new("x")), Code::InvalidArgument, "MALFORMED"),
             (Failure::NotSupported(Malformed::new("x")), Code::InvalidArgument, "NOT_SUPPORTED"),
             (Failure::Rejected, Code::InvalidArgument, "REJECTED"),
+            (Failure::TooManyRecipients, Code::InvalidArgument, "TOO_MANY_RECIPIENTS"),
             (Failure::NoIdentity, Code::Unauthenticated, "NO_IDENTITY"),
             (Failure::Denied, Code::PermissionDenied, "DENIED"),
             (Failure::Retired { alias: "images".into() }, Code::FailedPrecondition, "KEY_RETIRED"),

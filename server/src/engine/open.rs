@@ -77,9 +77,10 @@ impl Failures {
         let rank = |failure: &Failure| match failure {
             failure if failure.is_transient() => 0,
             Failure::Custody { .. } => 1,
-            Failure::Rejected => 2,
-            Failure::Malformed(_) | Failure::NotSupported(_) => 3,
-            _ => 4,
+            Failure::TooManyRecipients => 2,
+            Failure::Rejected => 3,
+            Failure::Malformed(_) | Failure::NotSupported(_) => 4,
+            _ => 5,
         };
         self.0.into_iter().min_by_key(rank).unwrap_or(Failure::Denied)
     }
@@ -154,6 +155,10 @@ impl Engine {
                 if unusable.contains(&candidate.key) {
                     continue;
                 }
+                if trail.token_calls == MAX_TOKEN_CALLS {
+                    failures.0.push(Failure::TooManyRecipients);
+                    return None;
+                }
                 let failure = match self.try_candidate(request, packet, &candidate, trail).await? {
                     Ok(opened) => return Some(opened),
                     Err(failure) => failure,
@@ -183,7 +188,7 @@ impl Engine {
 
     /// Asks the token once, and once more when it was not all there the first time: a session that somebody
     /// logged out in that moment refuses a good ciphertext like a bad one, and by the time of the probe
-    /// another worker may have logged in again. `None` when no token may be asked any more.
+    /// another worker may have logged in again. `None` where the rule has gone since.
     async fn try_candidate(
         &self,
         request: &Request,
@@ -195,10 +200,6 @@ impl Engine {
         let custody = |error| Failure::Custody { alias: alias.to_owned(), error };
         let mut again = false;
         loop {
-            if trail.token_calls == MAX_TOKEN_CALLS {
-                tracing::warn!(request = %request.id, "more keys would fit than are tried for one request ({MAX_TOKEN_CALLS})");
-                return None;
-            }
             let grant = self.policy.admit(request.caller(), Action::Unwrap, (key, alias), packet.labels())?;
             trail.token_calls += 1;
             let lost = self.keyring.lost_connections(key).ok();
@@ -225,7 +226,8 @@ impl Engine {
             if let Err(error) = self.keyring.probe_token_of(key, request.deadline).await {
                 return Some(Err(custody(error)));
             }
-            if again || self.keyring.lost_connections(key).ok() == lost {
+            let last = again || trail.token_calls == MAX_TOKEN_CALLS;
+            if last || self.keyring.lost_connections(key).ok() == lost {
                 return Some(Err(Failure::Rejected));
             }
             again = true;

@@ -349,15 +349,20 @@ async fn a_kid_that_is_known_goes_to_its_key_alone() {
 }
 
 #[tokio::test]
-async fn no_more_than_eight_token_calls_are_made_for_a_request() {
+async fn no_more_than_eight_token_calls_are_made_for_a_request_and_that_is_told() {
     let plan = plan().key("images", "a");
     plan.token.generate_rsa(&uri("a"));
     let strangers: Vec<_> = (0..9).map(|_| FakeToken::new().generate_rsa("pkcs11:object=x")).collect();
     let house = plan.open();
     let to: Vec<_> = strangers.iter().map(|key| (key, Algorithm::RsaOaep)).collect();
-    let (code, _) = house.refused(ALICE, &seal(&to, &[])).await;
-    assert_eq!(code, Code::InvalidArgument);
-    assert_eq!(house.token.calls("open"), 8);
+    for (recipients, told) in [(8, "no key that this caller may use"), (9, "more recipients of this packet")]
+    {
+        let before = house.token.calls("open");
+        let (code, message) = house.refused(ALICE, &seal(&to[..recipients], &[])).await;
+        assert_eq!(code, Code::InvalidArgument);
+        assert!(message.contains(told), "{recipients}: {message}");
+        assert_eq!(house.token.calls("open") - before, 8);
+    }
 }
 
 #[tokio::test]
