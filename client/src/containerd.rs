@@ -8,6 +8,7 @@
 pub(crate) mod imports;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -56,6 +57,7 @@ pub(crate) enum Trouble {
     Unread {
         file: PathBuf,
         why: String,
+        kind: io::ErrorKind,
     },
     NoToml {
         file: PathBuf,
@@ -96,7 +98,8 @@ impl Config {
                     continue;
                 }
                 Err(error) => {
-                    config.troubles.push(Trouble::Unread { file: path, why: error.to_string() });
+                    let (why, kind) = (error.to_string(), error.kind());
+                    config.troubles.push(Trouble::Unread { file: path, why, kind });
                     continue;
                 }
             };
@@ -157,11 +160,15 @@ impl Config {
 
 /// Its text, or what is wrong with it in one line.
 pub(crate) fn parse(text: &str) -> Result<Table, String> {
-    text.parse::<Table>().map_err(|error| {
+    let table = text.parse::<Table>().map_err(|error| {
         let line =
             error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         format!("line {line}: {}", error.message())
-    })
+    })?;
+    if table.get("version").is_some_and(|version| !version.is_integer()) {
+        return Err("its version is no number".to_owned());
+    }
+    Ok(table)
 }
 
 fn tables<'a>(table: &'a Table, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {

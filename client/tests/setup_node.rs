@@ -294,7 +294,7 @@ fn a_document_with_json() {
 fn what_cannot_stand_in_the_files_is_refused() {
     let root = Root::with(&[(MAIN, "version = \n")]);
     for (args, says) in [
-        (&["containerd"][..], "/etc/containerd/config.toml: it is no TOML (line 1: "),
+        (&["containerd"][..], "/etc/containerd/config.toml: containerd does not start with it: line 1: "),
         (
             &["containerd", "--config", "/new.toml", "--program", "relative"],
             "--program: name an absolute path",

@@ -30,7 +30,8 @@ impl DropIn {
     /// For a main file with this text.
     pub(crate) fn of(main: &Path, text: Option<&str>) -> Result<DropIn, String> {
         let text = section::without(text.unwrap_or_default())?;
-        let table = parse(&text).map_err(|why| format!("it is no TOML ({why}); mend it"))?;
+        let table =
+            parse(&text).map_err(|why| format!("containerd does not start with it: {why}; mend it"))?;
         let version = table.get("version").and_then(Value::as_integer).unwrap_or(2);
         let imports = of(&table);
         let imported = imports.iter().map(|import| absolute(main, import)).find_map(|import| {

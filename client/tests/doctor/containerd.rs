@@ -81,6 +81,29 @@ fn a_version_that_containerd_1_does_not_know() {
 }
 
 #[test]
+fn a_version_that_no_containerd_knows() {
+    let node = Node::ours();
+    node.replace(MAIN, "version = 3", "version = 9");
+    node.has_one("warning", "containerd-config", "/etc/containerd/config.toml", "version 9");
+    node.replace(MAIN, "version = 9", "version = '3'");
+    let told = node.doctor(&[]);
+    let wrong = &told.wrong()[0];
+    assert_eq!((&wrong["state"], &wrong["check"]), (&"fault".into(), &"containerd-config".into()));
+    assert!(wrong["what"].as_str().unwrap().contains("version is no number"), "{wrong}");
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_not_a_matter_of_being_root() {
+    let node = Node::ours();
+    std::fs::remove_file(node.path(MAIN)).unwrap();
+    std::fs::create_dir(node.path(MAIN)).unwrap();
+    let told = node.doctor(&[]);
+    let wrong = &told.wrong()[0];
+    assert_eq!((&wrong["state"], &wrong["check"]), (&"unknown".into(), &"containerd-config".into()));
+    assert_eq!(wrong["do"], "see what is there: it should be a file that can be read");
+}
+
+#[test]
 fn an_import_that_is_not_there() {
     let node = Node::ours();
     node.write(MAIN, "version = 3\nimports = ['conf.d/*.toml', '/etc/gone.toml']\n");

@@ -6,6 +6,8 @@ use super::{Node, Report, legacy};
 use crate::containerd::Trouble;
 
 const CONFIG: &str = "containerd-config";
+/// The version of containerd 2.0 and 2.1.
+const NEWEST: i64 = 3;
 
 pub(super) fn check(node: &Node, report: &mut Report) {
     let config = &node.config;
@@ -38,11 +40,11 @@ pub(super) fn check(node: &Node, report: &mut Report) {
 
 fn tell(node: &Node, trouble: &Trouble, report: &mut Report) {
     match trouble {
-        Trouble::Unread { file, why } => {
-            report.unknown(CONFIG, format!("cannot be read: {why}"), file, "run this as root");
+        Trouble::Unread { file, why, kind } => {
+            report.unread(CONFIG, format!("cannot be read: {why}"), *kind, file);
         }
         Trouble::NoToml { file, why } => {
-            report.fault(CONFIG, format!("containerd does not start with it: {why}"), file, "mend that line");
+            report.fault(CONFIG, format!("containerd does not start with it: {why}"), file, "mend it");
         }
         Trouble::NoImport { file, import } => {
             let what = format!("it imports {}, which is not there", import.display());
@@ -84,6 +86,14 @@ fn versions(node: &Node, report: &mut Report) {
             ),
             &file.path,
             "give it the main file's version",
+        );
+    }
+    for file in node.config.files.iter().filter(|file| file.version > NEWEST) {
+        report.warning(
+            CONFIG,
+            format!("it has version {}, and what is known here ends at {NEWEST}", file.version),
+            &file.path,
+            "write it as version 3 for containerd 2, as version 2 for 1.x",
         );
     }
     if main.table.get("version").is_none() {

@@ -27,7 +27,7 @@ pub(super) fn check(node: &Node, directory: &Path, report: &mut Report) -> bool 
     match node.root.metadata(directory) {
         Ok(metadata) if metadata.is_dir() => {}
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            report.unknown(CHECK, format!("cannot be looked at: {error}"), directory, "run this as root");
+            report.unread(CHECK, format!("cannot be looked at: {error}"), error.kind(), directory);
             return false;
         }
         _ => {
@@ -61,9 +61,7 @@ pub(super) fn check(node: &Node, directory: &Path, report: &mut Report) -> bool 
             _ => fs::read(&place),
         };
         match bytes.map(|bytes| kind(&Zeroizing::new(bytes))) {
-            Err(error) => {
-                report.unknown(CHECK, format!("cannot be read: {error}"), shown, "run this as root")
-            }
+            Err(error) => report.unread(CHECK, format!("cannot be read: {error}"), error.kind(), shown),
             Ok(Key::Usable) => keys += 1,
             Ok(Key::PassedOver) => report.warning(
                 CHECK,

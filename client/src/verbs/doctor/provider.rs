@@ -43,7 +43,7 @@ pub(super) fn check(node: &Node, file: &Path, reader: &Reader<'_>, report: &mut 
             return none;
         }
         Err(error) => {
-            report.unknown(FILE, format!("cannot be read: {error}"), file, "run this as root");
+            report.unread(FILE, format!("cannot be read: {error}"), error.kind(), file);
             return none;
         }
     };
@@ -174,7 +174,7 @@ fn socket(node: &Node, at: Place<'_>, path: PathBuf, report: &mut Report) {
             &format!("systemctl start holdfastd, or name its socket: {} --socket PATH", write(file, ANEW)),
         ),
         Err(error) => {
-            report.unknown(ENTRY, format!("{name}: {}: {error}", path.display()), file, "run this as root")
+            report.unread(ENTRY, format!("{name}: {}: {error}", path.display()), error.kind(), file)
         }
     }
 }

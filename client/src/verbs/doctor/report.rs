@@ -1,5 +1,6 @@
 //! What was found: one line a check, and for what is wrong a second one with what to do.
 
+use std::io;
 use std::path::Path;
 
 use holdfast_image::printable;
@@ -52,6 +53,21 @@ impl Report {
         remedy: &str,
     ) {
         self.add(check, State::Unknown, what, place.as_ref(), remedy);
+    }
+
+    /// What could not be looked at for an error of the system's.
+    pub(super) fn unread(
+        &mut self,
+        check: &'static str,
+        what: impl Into<String>,
+        error: io::ErrorKind,
+        place: impl AsRef<Path>,
+    ) {
+        let remedy = match error {
+            io::ErrorKind::PermissionDenied => "run this as root",
+            _ => "see what is there: it should be a file that can be read",
+        };
+        self.unknown(check, what, place, remedy);
     }
 
     pub(super) fn fault(
