@@ -91,7 +91,7 @@ pub enum Change {
 }
 
 /// An image as it shall be. Nothing has been written yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rewrapped {
     /// Where it begins now.
     pub root: Root,
@@ -102,7 +102,7 @@ pub struct Rewrapped {
 }
 
 /// A manifest of an image.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RewrappedManifest {
     /// From the index.
     pub platform: Option<Platform>,

@@ -1,12 +1,14 @@
 pub(super) mod told;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use holdfast_image::{
-    Change, Progress as _, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_dry, rewrap_layout,
+    Change, Digest, Progress as _, Rewrapped, Rewrapper, Wish, printable, rewrap, rewrap_dry, rewrap_layout,
     rewrap_to, side_by_side,
 };
-use holdfast_registry::{Known, Options, Reference, Referrer, Repository, Target};
+use holdfast_registry::{Known, Manifest, Options, Reference, Referrer, Repository, Target};
 
 use self::told::{Done, NotDone, Told, report};
 
@@ -99,7 +101,8 @@ pub(crate) fn run(common: &Common, wanted: &ImageRewrap) -> Result<(), Failure> 
             let targets =
                 if wanted.all_tags { all(reference, &repository)? } else { vec![reference.clone()] };
             let shown = Shown::new(wanted.progress.quiet, interrupt);
-            let work = InRegistry { repository: &repository, wish: &wish, through: &through, wanted };
+            let made = Mutex::default();
+            let work = InRegistry { repository: &repository, wish: &wish, through: &through, wanted, made };
             let results = work.every(&targets, &shown);
             shown.clear();
             report(common, &results)
@@ -141,11 +144,16 @@ pub(super) fn all(reference: &Reference, repository: &Repository) -> Result<Vec<
     Ok(repository.tags()?.into_iter().map(one).collect())
 }
 
+/// Made by the first who needs it, and waited for by the others.
+type Once = OnceLock<Result<Rewrapped, String>>;
+
 struct InRegistry<'a> {
     repository: &'a Repository,
     wish: &'a Wish,
     through: &'a (dyn Rewrapper + Sync),
     wanted: &'a ImageRewrap,
+    /// What was made of a manifest, or why nothing: tags of one image stay tags of one image.
+    made: Mutex<HashMap<Digest, Arc<Once>>>,
 }
 
 impl InRegistry<'_> {
@@ -180,17 +188,18 @@ impl InRegistry<'_> {
 
     fn rewrapped(&self, target: &Target) -> Result<(Rewrapped, Vec<Referrer>), Failure> {
         let manifest = self.repository.manifest(target)?;
-        let known = Known { repository: self.repository, root: &manifest };
-        let made = rewrap(&known, &manifest.root(), self.wish, self.through)?;
-        let Some((root, inner)) = made.documents.split_last() else {
+        let once = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.entry(manifest.digest.clone()).or_default().clone()
+        };
+        let make = || self.make(&manifest).map_err(|failure| failure.to_string());
+        let made = once.get_or_init(make).clone().map_err(Failure::line)?;
+        let Some(root) = made.documents.last() else {
             return Ok((made, Vec::new()));
         };
         let referrers = self.repository.referrers(&manifest.digest)?;
         if self.wanted.dry_run {
             return Ok((made, referrers));
-        }
-        for document in inner {
-            self.repository.put(&document.media_type, &document.bytes)?;
         }
         // Last, so that a tag never leads to something that is not all there.
         match target {
@@ -200,5 +209,19 @@ impl InRegistry<'_> {
             Target::Digest(_) => self.repository.put(&root.media_type, &root.bytes)?,
         }
         Ok((made, referrers))
+    }
+
+    /// All that a tag may lead to then is written.
+    fn make(&self, manifest: &Manifest) -> Result<Rewrapped, Failure> {
+        let known = Known { repository: self.repository, root: manifest };
+        let made = rewrap(&known, &manifest.root(), self.wish, self.through)?;
+        if let Some((_, inner)) = made.documents.split_last()
+            && !self.wanted.dry_run
+        {
+            for document in inner {
+                self.repository.put(&document.media_type, &document.bytes)?;
+            }
+        }
+        Ok(made)
     }
 }

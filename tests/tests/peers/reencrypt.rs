@@ -6,21 +6,12 @@ use holdfast_e2e::peers::{PATIENCE, fails, succeeds};
 use holdfast_e2e::stall::Stall;
 use holdfast_e2e::{image, must, must_fail};
 use hsm_sim::Process;
-use serde_json::Value;
 
 use super::rewrap::Scene;
 
 const ANEW: [&str; 3] = ["--reencrypt", "--to", "holdfast:new"];
 
 impl Scene {
-    fn inspected(&self, tag: &str) -> Value {
-        serde_json::from_str(&must(&mut self.image("inspect", &self.name(tag), &["--json"]))).unwrap()
-    }
-
-    fn digest(&self, tag: &str) -> String {
-        self.inspected(tag)["digest"].as_str().unwrap().to_owned()
-    }
-
     fn layers(&self, tag: &str) -> BTreeSet<String> {
         let json = self.inspected(tag);
         let layers = json["manifests"][0]["layers"].as_array().unwrap();
@@ -120,10 +111,7 @@ fn a_tag_that_is_moved_meanwhile_is_left() {
     rewrap.args(["--timeout", "60s"]);
     let rewrap = Process::spawn(rewrap, "holdfast").unwrap();
     let mut rewrap = rewrap.ready_when(PATIENCE, |_| scene.house.places_taken() > 0).unwrap();
-    let mut moved = scene.peers.skopeo();
-    moved.args(["copy", "--src-tls-verify=false", "--dest-tls-verify=false"]);
-    moved.arg(scene.name("other")).arg(scene.name("v1"));
-    succeeds(moved);
+    scene.copy(&scene.name("other"), &scene.name("v1"));
     drop(stall);
     assert!(!rewrap.wait(PATIENCE).unwrap().success());
     let said = rewrap.stderr_text();
@@ -167,13 +155,8 @@ fn tags_of_one_image_stay_so_and_what_is_not_encrypted_stays_as_it_is() {
     let scene = Scene::new();
     let _daemon = scene.house.start();
     scene.publish("v1", &["provider:holdfast:old"]);
-    let copy = |from: &str, to: &str| {
-        let mut copy = scene.peers.skopeo();
-        copy.args(["copy", "--src-tls-verify=false", "--dest-tls-verify=false", from, to]);
-        succeeds(copy);
-    };
-    copy(&scene.name("v1"), &scene.name("latest"));
-    copy(&image::oci(&scene.plain), &scene.name("plain"));
+    scene.copy(&scene.name("v1"), &scene.name("latest"));
+    scene.copy(&image::oci(&scene.plain), &scene.name("plain"));
     let plain = scene.digest("plain");
     let said = must(scene.image("rewrap", &scene.repository(), &ANEW).arg("--all-tags"));
     assert_eq!(said.matches("2 of 2 layers encrypted anew").count(), 2, "{said}");

@@ -56,6 +56,21 @@ impl Scene {
         command
     }
 
+    pub(super) fn inspected(&self, tag: &str) -> Value {
+        serde_json::from_str(&must(&mut self.image("inspect", &self.name(tag), &["--json"]))).expect("JSON")
+    }
+
+    pub(super) fn digest(&self, tag: &str) -> String {
+        self.inspected(tag)["digest"].as_str().expect("a digest").to_owned()
+    }
+
+    /// Has skopeo copy an image as it is.
+    pub(super) fn copy(&self, from: &str, to: &str) {
+        let mut copy = self.peers.skopeo();
+        copy.args(["copy", "--src-tls-verify=false", "--dest-tls-verify=false", from, to]);
+        succeeds(copy);
+    }
+
     /// Whether skopeo opens `app:TAG` through the daemon, to what it was.
     pub(super) fn opens(&self, tag: &str) {
         let opened = self.house.dir.path().join(format!("opened-{tag}"));
@@ -212,10 +227,7 @@ fn a_tag_that_is_moved_meanwhile_is_left_as_it_is() {
     let rewrap = scene.image("rewrap", &scene.name("v1"), &["--timeout", "60s", "--to", "holdfast:new"]);
     let rewrap = Process::spawn(rewrap, "holdfast").unwrap();
     let mut rewrap = rewrap.ready_when(PATIENCE, |_| scene.house.places_taken() == 1).unwrap();
-    let mut moved = scene.peers.skopeo();
-    moved.args(["copy", "--src-tls-verify=false", "--dest-tls-verify=false"]);
-    moved.arg(scene.name("other")).arg(scene.name("v1"));
-    succeeds(moved);
+    scene.copy(&scene.name("other"), &scene.name("v1"));
     drop(stall);
     assert!(!rewrap.wait(PATIENCE).unwrap().success());
     let said = rewrap.stderr_text();
@@ -247,6 +259,24 @@ fn all_tags_are_done_and_what_was_not_is_told_and_done_later() {
     let said = must(&mut scene.image("rewrap", &scene.repository(), &options));
     assert_eq!(said.matches("has these recipients already").count(), 2, "{said}");
     assert_eq!(said.matches("2 of 2 layers re-wrapped").count(), 1, "{said}");
+    drop(daemon);
+}
+
+#[test]
+fn tags_of_one_image_stay_so_and_its_layers_are_opened_once() {
+    let scene = Scene::new();
+    let daemon = scene.house.start();
+    scene.publish("v1", &["provider:holdfast:old"]);
+    for tag in ["latest", "v1.0", "v1.0.0"] {
+        scene.copy(&scene.name("v1"), &scene.name(tag));
+    }
+    let unwraps = || scene.house.audit().iter().filter(|record| record["event"] == "unwrap").count();
+    let before = unwraps();
+    let said = must(&mut scene.image("rewrap", &scene.repository(), &["--all-tags", "--to", "holdfast:new"]));
+    assert_eq!(said.matches("2 of 2 layers re-wrapped").count(), 4, "{said}");
+    assert_eq!(unwraps() - before, 2);
+    let one = scene.digest("v1");
+    assert!(["latest", "v1.0", "v1.0.0"].iter().all(|tag| scene.digest(tag) == one), "{said}");
     drop(daemon);
 }
 
