@@ -13,7 +13,7 @@ use aws_lc_rs::{constant_time, hmac};
 use holdfast_wire::OptsData;
 use zeroize::Zeroizing;
 
-use super::{Plaintext, Verified, check_size, mac_of, relay, unreadable};
+use super::{Verified, check_size, mac_of, relay, unreadable};
 use crate::digest::Hasher;
 use crate::media::{self, Compression};
 use crate::{Digest, Error, PublicOptions};
@@ -45,11 +45,14 @@ impl<F: Read + Seek + Send> Verified<'_, F> {
     /// Itself, if the plaintext begins as the layer's media type says. Anybody can make a key and a MAC for
     /// somebody else's blob, and wrap that key to a public one; what comes out then is no gzip by chance only.
     pub fn begins_as(mut self, media_type: &str) -> Result<Self, Error> {
+        const HEAD_LEN: u64 = 4;
         let mut head = Vec::new();
         self.blob.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        Plaintext::new((&mut self.blob).take(4), self.optsdata)?
-            .read_to_end(&mut head)
-            .map_err(unreadable)?;
+        let take = |plain: &[u8]| {
+            head.extend_from_slice(plain);
+            Ok(())
+        };
+        relay::run(&mut self.blob, self.size.min(HEAD_LEN), self.optsdata, |_| {}, take)?;
         let fits = match media::compression(media_type) {
             Some(Compression::Gzip) => head.starts_with(&[0x1f, 0x8b]),
             // A frame, or one to be skipped (RFC 8878, sections 3.1.1 and 3.1.2).
