@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_wire::MAX_PACKETS;
 use serde_json::{Map, Value};
 
 use crate::Error;
@@ -15,8 +16,6 @@ const KEYS: &str = "org.opencontainers.image.enc.keys.";
 const PUBOPTS: &str = "org.opencontainers.image.enc.pubopts";
 /// The one layer cipher there is.
 const CIPHER: &str = "AES_256_CTR_HMAC_SHA256";
-/// Most packets taken from one layer. ocicrypt writes one a scheme.
-const MAX_PACKETS: usize = 64;
 
 /// One wrapped form of a layer's key.
 #[derive(Clone, PartialEq, Eq)]

@@ -18,6 +18,10 @@ mod sealed;
 mod secret;
 mod uri;
 
+/// Most packets of one layer that are looked at. ocicrypt writes at most one a scheme, and one more each time that
+/// recipients are added.
+pub const MAX_PACKETS: usize = 64;
+
 pub use algorithm::Algorithm;
 pub use labels::Labels;
 pub use malformed::Malformed;

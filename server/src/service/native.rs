@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use holdfast_wire::Malformed;
 use holdfast_wire::grpc::v1;
 use holdfast_wire::grpc::v1::holdfast_server::Holdfast;
+use holdfast_wire::{MAX_PACKETS, Malformed};
 use tonic::{Request, Response, Status};
 
 use super::{Begun, Shared};
@@ -12,10 +12,6 @@ use crate::config::Action;
 use crate::engine::{Engine, Wrapped};
 use crate::keyring::Key;
 use crate::status::{self, Failure};
-
-/// Packets of one layer that are looked at: ocicrypt writes at most one a scheme, and a few when
-/// recipients were added.
-const MAX_PACKETS: usize = 16;
 
 pub(crate) struct Native(pub(crate) Arc<Shared>);
 

@@ -2,7 +2,8 @@
 
 use holdfast_e2e::house::House;
 use holdfast_e2e::{image, must, rpc};
-use holdfast_wire::{OptsData, Secret};
+use holdfast_wire::grpc::v1;
+use holdfast_wire::{MAX_PACKETS, OptsData, Secret};
 use hsm_sim::KeyKind;
 
 /// Encrypts a three-layer image by skopeo and opens each layer's packet over both services.
@@ -74,4 +75,21 @@ async fn the_second_of_two_recipients_without_a_kid() {
         rpc::open(&house.socket(), &packet).await.unwrap();
     }
     assert!(house.audit().iter().all(|record| record["token_calls"] == 2), "{:?}", house.audit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_packets_as_a_layer_may_have_are_looked_at() {
+    let house = House::new().key("images", KeyKind::EcP256);
+    let (_, encrypted) = image::plain_and_encrypted(&house, "images");
+    let _daemon = house.start();
+    let of_scheme = |data: &[u8]| v1::Packet { scheme: "jwe".into(), data: data.to_vec() };
+    let good = of_scheme(&image::packets(&encrypted, "jwe")[0]);
+    let ask = async |others: usize| {
+        let packets = [vec![of_scheme(b"{}"); others], vec![good.clone()]].concat();
+        let request = v1::OpenPacketRequest { packets, ..v1::OpenPacketRequest::default() };
+        rpc::native(&house.socket()).await.open_packet(request).await
+    };
+    assert_eq!(ask(MAX_PACKETS - 1).await.unwrap().into_inner().packet, 63);
+    let refused = ask(MAX_PACKETS).await.unwrap_err();
+    assert!(refused.message().contains("65 packets; 1 to 64 are taken"), "{refused}");
 }
