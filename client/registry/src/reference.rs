@@ -99,6 +99,10 @@ impl FromStr for RepositoryName {
                 RepositoryName::of(host, &if library { format!("library/{path}") } else { path.to_owned() })
             }
             Some(_) => RepositoryName::of(DOCKER_HUB, text),
+            // To docker and skopeo an image of Docker Hub's; but a host is meant, and nothing should go elsewhere.
+            None if is_host(text) => {
+                Err(wrong(&format!("{} is a host without a repository", printable(text))))
+            }
             None => RepositoryName::of(DOCKER_HUB, &format!("library/{text}")),
         }
     }
@@ -230,6 +234,9 @@ mod tests {
             "",
             "oci:a",
             "docker://",
+            "docker://r.example",
+            "docker://127.0.0.1:5000",
+            "docker://localhost:5000",
             "docker://r.example/",
             "docker://r.example/A",
             "docker://r.example/a:",
