@@ -30,6 +30,25 @@ fn house() -> (House, FaultyModule) {
     (house, module)
 }
 
+/// The daemon, when it has these keys. Both libraries read one directory of tokens when they are initialised, and
+/// one that does so at the same moment as the other may find none in it: SoftHSM's locks are a process's.
+async fn started(house: &House, keys: &[&str]) -> Daemon {
+    loop {
+        let daemon = house.start();
+        let mut none = false;
+        eventually("the keys are ready", async || {
+            let log = daemon.log();
+            none = log.contains("it has none");
+            none || keys.iter().all(|key| log.contains(&format!("key is ready alias=\"{key}\"")))
+        })
+        .await;
+        if !none {
+            return daemon;
+        }
+        assert!(daemon.stop().success());
+    }
+}
+
 async fn wrap(house: &House, alias: &str) -> Result<Vec<u8>, Status> {
     rpc::wrap_key(&house.socket(), &[alias], rpc::optsdata().raw().expose()).await
 }
@@ -48,7 +67,7 @@ async fn wrapped(house: &House, alias: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_hangs_fills_its_own_queue_and_the_other_serves() {
     let (house, module) = house();
-    let daemon = house.start();
+    let daemon = started(&house, &["images", "other"]).await;
     let packet = wrapped(&house, "images").await;
     let other = wrapped(&house, "other").await;
     module.order(&[Order::at("C_Decrypt", Fault::Hangs)]).unwrap();
@@ -99,7 +118,7 @@ async fn a_token_that_hangs_fills_its_own_queue_and_the_other_serves() {
 async fn a_daemon_stops_in_time_wherever_its_token_hangs() {
     each_at_once(["C_Decrypt", "C_DecryptInit", "C_CloseSession"], async |at| {
         let (house, module) = house();
-        let daemon = house.start();
+        let daemon = started(&house, &["images", "other"]).await;
         let packet = wrapped(&house, "images").await;
         module.order(&hang(at)).unwrap();
         let answer = rpc::unwrap_key(&house.socket(), &packet).await;
@@ -115,7 +134,7 @@ async fn a_token_that_hangs_from_the_start_does_not_keep_the_daemon_from_serving
     each_at_once(first_calls, async |at| {
         let (house, module) = house();
         module.order(&hang(at)).unwrap();
-        let daemon = house.start();
+        let daemon = started(&house, &["other"]).await;
         // Both tokens lie in one directory, and a login to one may make the other silent for a moment.
         eventually(at, async || {
             let late = wrap(&house, "images").await.unwrap_err();
@@ -133,7 +152,7 @@ async fn a_token_that_hangs_from_the_start_does_not_keep_the_daemon_from_serving
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_token_still_does_for_a_caller_that_hung_up_is_recorded_before_the_daemon_ends() {
     let (house, module) = house();
-    let daemon = house.start();
+    let daemon = started(&house, &["images", "other"]).await;
     let packet = wrapped(&house, "images").await;
     module.order(&[Order::at("C_Decrypt", Fault::Hangs)]).unwrap();
     let socket = house.socket();
