@@ -29,9 +29,12 @@ async fn a_caller_that_hangs_up_leaves_a_record() {
     let call = house.unwrap(ALICE, &packet);
     assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err(), "answered by a hung token");
     house.token.set_fault(None);
-    while house.records().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let recorded = async {
+        while house.records().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recorded).await.expect("a record");
     assert_eq!(house.records()[1]["outcome"], "released");
 }
 
