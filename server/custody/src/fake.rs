@@ -51,6 +51,8 @@ pub enum Fault {
     /// Somebody logged it out: `open` rejects a good ciphertext, as some tokens do then, and `probe` finds the
     /// connection dead. A new one logs in again, which ends the fault.
     LoggedOut,
+    /// The same from so many further calls of `open` on.
+    LoggedOutAfter(usize),
     /// Calls panic, as a backend with a fault of its own does.
     Panics,
     /// The PIN is refused at connect.
@@ -164,6 +166,9 @@ impl Shared {
         *state.calls.entry(call).or_default() += 1;
         while state.fault == Some(Fault::Hangs) {
             state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let (Some(Fault::LoggedOutAfter(calls)), "open") = (state.fault, call) {
+            state.fault = Some(calls.checked_sub(1).map_or(Fault::LoggedOut, Fault::LoggedOutAfter));
         }
         match state.fault {
             Some(Fault::Dead) => Err(Error::Unavailable("the token is gone".into())),

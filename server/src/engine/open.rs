@@ -155,21 +155,18 @@ impl Engine {
                 if unusable.contains(&candidate.key) {
                     continue;
                 }
-                if trail.token_calls == MAX_TOKEN_CALLS {
-                    failures.0.push(Failure::TooManyRecipients);
-                    return None;
-                }
-                let failure = match self.try_candidate(request, packet, &candidate, trail).await? {
+                let failure = match self.try_candidate(request, packet, &candidate, trail).await {
                     Ok(opened) => return Some(opened),
                     Err(failure) => failure,
                 };
-                if !trail.aliases.iter().any(|alias| alias == candidate.alias) {
-                    trail.aliases.push(candidate.alias.to_owned());
-                }
                 if failure.is_of_the_key() {
                     unusable.push(candidate.key);
                 }
+                let enough = matches!(failure, Failure::TooManyRecipients);
                 failures.0.push(failure);
+                if enough {
+                    return None;
+                }
             }
             news = known.len()..known.len();
             while news.is_empty() {
@@ -188,26 +185,33 @@ impl Engine {
 
     /// Asks the token once, and once more when it was not all there the first time: a session that somebody
     /// logged out in that moment refuses a good ciphertext like a bad one, and by the time of the probe
-    /// another worker may have logged in again. `None` where the rule has gone since.
+    /// another worker may have logged in again.
     async fn try_candidate(
         &self,
         request: &Request,
         packet: &Packet,
         candidate: &Candidate<'_>,
         trail: &mut Trail,
-    ) -> Option<Result<Opened, Failure>> {
+    ) -> Result<Opened, Failure> {
         let (key, alias) = (candidate.key, candidate.alias);
         let custody = |error| Failure::Custody { alias: alias.to_owned(), error };
         let mut again = false;
         loop {
-            let grant = self.policy.admit(request.caller(), Action::Unwrap, (key, alias), packet.labels())?;
+            if trail.token_calls == MAX_TOKEN_CALLS {
+                return Err(Failure::TooManyRecipients);
+            }
+            let grant = self.policy.admit(request.caller(), Action::Unwrap, (key, alias), packet.labels());
+            let grant = grant.ok_or(Failure::Denied)?;
             trail.token_calls += 1;
+            if !trail.aliases.iter().any(|known| known == alias) {
+                trail.aliases.push(alias.to_owned());
+            }
             let lost = self.keyring.lost_connections(key).ok();
             let opened = match self.keyring.open(grant, candidate.sealed.clone(), request.deadline).await {
                 Ok(secret) => Some(secret),
                 // A refused PKCS#1 v1.5 padding goes the whole way of a wrong key.
                 Err(CustodyError::Rejected) => packet.decoy(candidate.recipient),
-                Err(error) => return Some(Err(custody(error))),
+                Err(error) => return Err(custody(error)),
             };
             match opened.map(|secret| {
                 packet.finish_certified(candidate.recipient, secret, candidate.facts.openpgp.as_ref())
@@ -216,19 +220,18 @@ impl Engine {
                     trail.aliases = vec![alias.to_owned()];
                     trail.kids = vec![candidate.facts.kid.clone()];
                     trail.recipient = candidate.recipient;
-                    return Some(Ok(Opened::new(optsdata)));
+                    return Ok(Opened::new(optsdata));
                 }
-                Some(Err(FinishError::Malformed(what))) => return Some(Err(Failure::Malformed(what))),
+                Some(Err(FinishError::Malformed(what))) => return Err(Failure::Malformed(what)),
                 Some(Err(FinishError::Rejected)) | None => {}
             }
             // Every rejection, by the token or by the tag, is followed by the same probe: tokens answer a bad
             // ciphertext and broken hardware alike, and a caller must not be able to tell the two apart.
             if let Err(error) = self.keyring.probe_token_of(key, request.deadline).await {
-                return Some(Err(custody(error)));
+                return Err(custody(error));
             }
-            let last = again || trail.token_calls == MAX_TOKEN_CALLS;
-            if last || self.keyring.lost_connections(key).ok() == lost {
-                return Some(Err(Failure::Rejected));
+            if again || self.keyring.lost_connections(key).ok() == lost {
+                return Err(Failure::Rejected);
             }
             again = true;
         }

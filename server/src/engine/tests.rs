@@ -366,6 +366,23 @@ async fn no_more_than_eight_token_calls_are_made_for_a_request_and_that_is_told(
 }
 
 #[tokio::test]
+async fn a_rejection_that_can_not_be_asked_again_does_not_count_as_a_wrong_key() {
+    let plan = plan().key("images", "a");
+    let key = plan.token.generate_rsa(&uri("a"));
+    let strangers: Vec<_> = (0..7).map(|_| FakeToken::new().generate_rsa("pkcs11:object=x")).collect();
+    let house = plan.open();
+    let to: Vec<_> = strangers.iter().chain([&key]).map(|key| (key, Algorithm::RsaOaep)).collect();
+    let packet = seal(&to, &[]);
+    assert!(house.unwrap(ALICE, &packet).await.is_ok());
+    house.token.set_fault(Some(Fault::LoggedOutAfter(7)));
+    let (_, message) = house.refused(ALICE, &packet).await;
+    assert!(message.contains("more recipients of this packet"), "{message}");
+    let records = house.records();
+    let record = records.last().unwrap();
+    assert_eq!((&record["token_calls"], &record["aliases"]), (&8.into(), &serde_json::json!(["images"])));
+}
+
+#[tokio::test]
 async fn packets_are_alternatives_and_the_malformed_one_does_not_spoil_the_other() {
     let plan = plan().key("images", "a");
     let key = plan.token.generate_rsa(&uri("a"));
