@@ -100,7 +100,7 @@ fn a_configuration_that_is_no_file_is_not_a_matter_of_being_root() {
     let told = node.doctor(&[]);
     let wrong = &told.wrong()[0];
     assert_eq!((&wrong["state"], &wrong["check"]), (&"unknown".into(), &"containerd-config".into()));
-    assert_eq!(wrong["do"], "see what is there: it should be a file that can be read");
+    assert_eq!(wrong["do"], "see what is there in its place");
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Report {
     ) {
         let remedy = match error {
             io::ErrorKind::PermissionDenied => "run this as root",
-            _ => "see what is there: it should be a file that can be read",
+            _ => "see what is there in its place",
         };
         self.unknown(check, what, place, remedy);
     }
