@@ -55,7 +55,21 @@ fn two_processors_for_the_same_layers() {
         "[stream_processors.old]\naccepts = ['application/vnd.oci.image.layer.v1.tar+gzip+encrypted']\n\
          path = '/usr/bin/holdfast'\nargs = ['decode', '--socket', '/run/holdfast/keyprovider.sock']\n",
     );
-    node.has_one("warning", "layers-gzip", "/etc/containerd/conf.d/holdfast.toml", "by chance");
+    node.has_one("warning", "layers-gzip", "/etc/containerd/config.toml", "which one does is chance");
+    node.replace(MAIN, "'--socket', '/run/holdfast/keyprovider.sock'", "'--verbose'");
+    node.has_one("fault", "layers-gzip", "/etc/containerd/config.toml", "which one does is chance");
+}
+
+#[test]
+fn a_processor_beside_containerds_own_in_place_of_it() {
+    let node = Node::ours();
+    let name = "io.containerd.ocicrypt.decoder.v1.tar.gzip";
+    node.replace(DROP_IN, name, "holdfast.tar.gzip");
+    let told = node.doctor(&[]);
+    let wrong = told.wrong();
+    let two = wrong.iter().find(|one| one["check"] == "layers-gzip").unwrap();
+    assert_eq!(two["state"], "fault", "{two}");
+    assert!(two["do"].as_str().unwrap().starts_with(&format!("call holdfast.tar.gzip {name}, ")), "{two}");
 }
 
 #[test]

@@ -54,12 +54,7 @@ pub(super) fn check(node: &Node, report: &mut Report) -> Decoders {
             [(id, processor)] => {
                 report.ok(check, format!("{} as {id}", processor.path), place(node, processor));
             }
-            [(one, processor), (two, _), ..] => report.warning(
-                check,
-                format!("{one} and {two} both take them: containerd picks either, by chance"),
-                place(node, processor),
-                "leave one of them",
-            ),
+            several => ambiguous(node, kind, several, report),
         }
         for (id, processor) in found {
             let kind = kind_of(processor);
@@ -68,10 +63,7 @@ pub(super) fn check(node: &Node, report: &mut Report) -> Decoders {
                 payload(node, id, processor, report);
             }
             // The same program with the same arguments is looked at once.
-            let same = |other: &&Processor| {
-                (&other.path, &other.args, &other.env) == (&processor.path, &processor.args, &processor.env)
-            };
-            if !looked_at.iter().any(same) {
+            if !looked_at.iter().any(|other| alike(other, processor)) {
                 looked_at.push(processor);
                 decoder(node, kind, processor, &mut decoders, report);
             }
@@ -81,6 +73,32 @@ pub(super) fn check(node: &Node, report: &mut Report) -> Decoders {
         transfer(node, report);
     }
     decoders
+}
+
+/// containerd goes through its processors in an order that is another each time it starts.
+fn ambiguous(node: &Node, kind: &str, found: &[(&str, &Processor)], report: &mut Report) {
+    let ids: Vec<&str> = found.iter().map(|(id, _)| *id).collect();
+    let what = format!(
+        "{} take them all: which one does is chance, anew at each start of containerd",
+        ids.join(" and ")
+    );
+    let written = found.iter().find(|(id, one)| one.file.is_some() && !id.starts_with(OCICRYPT_ID));
+    let (id, first) = written.unwrap_or(&found[0]);
+    let remedy = if found.iter().any(|(_, one)| one.file.is_none()) {
+        format!("call {id} {OCICRYPT_ID}.{kind}, in the place of containerd's own, then restart containerd")
+    } else {
+        "leave one of them, then restart containerd".to_owned()
+    };
+    if found.iter().all(|(_, one)| alike(one, first)) {
+        report.warning(check_name(kind), what, place(node, first), &remedy);
+    } else {
+        report.fault(check_name(kind), what, place(node, first), &remedy);
+    }
+}
+
+/// Whether it is the same to a layer which of them it meets.
+fn alike(one: &Processor, other: &Processor) -> bool {
+    (&one.path, &one.args, &one.env) == (&other.path, &other.args, &other.env)
 }
 
 fn check_name(kind: &str) -> &'static str {
