@@ -278,19 +278,6 @@ async fn wrong_key_bad_padding_and_bad_tag_are_one_answer_after_the_same_token_c
 }
 
 #[tokio::test]
-async fn a_rejection_by_broken_hardware_is_unavailable() {
-    let plan = plan().key("images", "a");
-    let key = plan.token.generate_rsa(&uri("a"));
-    let house = plan.open();
-    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
-    assert!(house.unwrap(ALICE, &packet).await.is_ok());
-    house.token.set_fault(Some(Fault::Broken));
-    let (code, text) = house.refused(ALICE, &packet).await;
-    assert_eq!(code, Code::Unavailable);
-    assert!(text.starts_with("images: its token does not answer"), "{text}");
-}
-
-#[tokio::test]
 async fn a_key_that_cannot_be_used_is_asked_once_however_many_recipients_may_be_its_own() {
     let plan = plan().key("images", "a");
     plan.token.generate_rsa(&uri("a"));
@@ -303,20 +290,6 @@ async fn a_key_that_cannot_be_used_is_asked_once_however_many_recipients_may_be_
     house.token.set_fault(Some(Fault::Broken));
     assert_eq!(house.refused(ALICE, &packet).await.0, Code::Unavailable);
     assert_eq!(house.token.calls("open"), 4);
-}
-
-#[tokio::test]
-async fn a_rejection_while_the_token_was_logged_out_is_asked_again() {
-    let plan = plan().key("images", "a");
-    let key = plan.token.generate_rsa(&uri("a"));
-    let house = plan.open();
-    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
-    assert!(house.unwrap(ALICE, &packet).await.is_ok());
-    house.token.set_fault(Some(Fault::LoggedOut));
-    let before = house.token.calls("open");
-    assert!(house.unwrap(ALICE, &packet).await.is_ok());
-    assert_eq!(house.token.calls("open") - before, 2);
-    assert_eq!(house.records().last().unwrap()["token_calls"], 2);
 }
 
 #[tokio::test]
@@ -363,23 +336,6 @@ async fn no_more_than_eight_token_calls_are_made_for_a_request_and_that_is_told(
         assert!(message.contains(told), "{recipients}: {message}");
         assert_eq!(house.token.calls("open") - before, 8);
     }
-}
-
-#[tokio::test]
-async fn a_rejection_that_can_not_be_asked_again_does_not_count_as_a_wrong_key() {
-    let plan = plan().key("images", "a");
-    let key = plan.token.generate_rsa(&uri("a"));
-    let strangers: Vec<_> = (0..7).map(|_| FakeToken::new().generate_rsa("pkcs11:object=x")).collect();
-    let house = plan.open();
-    let to: Vec<_> = strangers.iter().chain([&key]).map(|key| (key, Algorithm::RsaOaep)).collect();
-    let packet = seal(&to, &[]);
-    assert!(house.unwrap(ALICE, &packet).await.is_ok());
-    house.token.set_fault(Some(Fault::LoggedOutAfter(7)));
-    let (_, message) = house.refused(ALICE, &packet).await;
-    assert!(message.contains("more recipients of this packet"), "{message}");
-    let records = house.records();
-    let record = records.last().unwrap();
-    assert_eq!((&record["token_calls"], &record["aliases"]), (&8.into(), &serde_json::json!(["images"])));
 }
 
 #[tokio::test]

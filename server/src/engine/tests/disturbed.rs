@@ -64,3 +64,47 @@ async fn a_hung_token_is_out_of_time_and_then_busy() {
         let _ = caller.await;
     }
 }
+
+#[tokio::test]
+async fn a_rejection_by_broken_hardware_is_unavailable() {
+    let plan = plan().key("images", "a");
+    let key = plan.token.generate_rsa(&uri("a"));
+    let house = plan.open();
+    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
+    assert!(house.unwrap(ALICE, &packet).await.is_ok());
+    house.token.set_fault(Some(Fault::Broken));
+    let (code, text) = house.refused(ALICE, &packet).await;
+    assert_eq!(code, Code::Unavailable);
+    assert!(text.starts_with("images: its token does not answer"), "{text}");
+}
+
+#[tokio::test]
+async fn a_rejection_while_the_token_was_logged_out_is_asked_again() {
+    let plan = plan().key("images", "a");
+    let key = plan.token.generate_rsa(&uri("a"));
+    let house = plan.open();
+    let packet = seal(&[(&key, Algorithm::RsaOaep)], &[]);
+    assert!(house.unwrap(ALICE, &packet).await.is_ok());
+    house.token.set_fault(Some(Fault::LoggedOut));
+    let before = house.token.calls("open");
+    assert!(house.unwrap(ALICE, &packet).await.is_ok());
+    assert_eq!(house.token.calls("open") - before, 2);
+    assert_eq!(house.records().last().unwrap()["token_calls"], 2);
+}
+
+#[tokio::test]
+async fn a_rejection_that_can_not_be_asked_again_does_not_count_as_a_wrong_key() {
+    let plan = plan().key("images", "a");
+    let key = plan.token.generate_rsa(&uri("a"));
+    let strangers: Vec<_> = (0..7).map(|_| FakeToken::new().generate_rsa("pkcs11:object=x")).collect();
+    let house = plan.open();
+    let to: Vec<_> = strangers.iter().chain([&key]).map(|key| (key, Algorithm::RsaOaep)).collect();
+    let packet = seal(&to, &[]);
+    assert!(house.unwrap(ALICE, &packet).await.is_ok());
+    house.token.set_fault(Some(Fault::LoggedOutAfter(7)));
+    let (_, message) = house.refused(ALICE, &packet).await;
+    assert!(message.contains("more recipients of this packet"), "{message}");
+    let records = house.records();
+    let record = records.last().unwrap();
+    assert_eq!((&record["token_calls"], &record["aliases"]), (&8.into(), &serde_json::json!(["images"])));
+}
