@@ -9,12 +9,16 @@ use crate::unwrap::cost;
 
 /// Callers of the daemon, and connections of the bare client.
 const CALLERS: [usize; 2] = [1, 8];
+/// How the callers come to the daemon, and what their row's name ends in.
+const WAYS: [(Connections, &str); 2] = [(Connections::New, ""), (Connections::Kept, "/kept-connection")];
 
 /// All rows of the group.
 pub(crate) fn run(plan: &Plan, report: &mut Report) {
     let fresh = "unwrap/kmip/vs-new-connection";
-    let names = CALLERS.map(|callers| (callers, format!("unwrap/kmip/aes256/{callers}")));
-    let wanted: Vec<_> = names.into_iter().filter(|(_, name)| plan.wants(name)).collect();
+    let each = CALLERS.iter().flat_map(|callers| WAYS.map(|(way, suffix)| (*callers, way, suffix)));
+    let named =
+        each.map(|(callers, way, suffix)| (callers, way, format!("unwrap/kmip/aes256/{callers}{suffix}")));
+    let wanted: Vec<_> = named.filter(|(.., name)| plan.wants(name)).collect();
     if wanted.is_empty() && !plan.wants(fresh) {
         return;
     }
@@ -23,9 +27,9 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) {
     let mut rows: Vec<Vec<Round>> = wanted.iter().map(|_| Vec::new()).collect();
     let mut anew = Vec::new();
     for _ in 0..plan.rounds {
-        for ((callers, _), rounds) in wanted.iter().zip(&mut rows) {
+        for ((callers, way, _), rounds) in wanted.iter().zip(&mut rows) {
             let bare = scene.bare(*callers, plan.time);
-            let ours = scene.ours(*callers, Connections::New, Until::Time(plan.time));
+            let ours = scene.ours(*callers, *way, Until::Time(plan.time));
             let cost = cost(&ours, bare.cpu());
             rounds.push(Round { ours: ours.load.rate(), other: bare.rate(), cost: Some(cost) });
         }
@@ -35,7 +39,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) {
             anew.push(Round { ours: ours.load.rate(), other: bare.rate(), cost: None });
         }
     }
-    for ((_, name), rounds) in wanted.into_iter().zip(&rows) {
+    for ((.., name), rounds) in wanted.into_iter().zip(&rows) {
         report.add(name, "unwraps/s", rounds);
     }
     if plan.wants(fresh) {
