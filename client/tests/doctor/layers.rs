@@ -69,7 +69,10 @@ fn a_processor_beside_containerds_own_in_place_of_it() {
     let wrong = told.wrong();
     let two = wrong.iter().find(|one| one["check"] == "layers-gzip").unwrap();
     assert_eq!(two["state"], "fault", "{two}");
-    assert!(two["do"].as_str().unwrap().starts_with(&format!("call holdfast.tar.gzip {name}, ")), "{two}");
+    assert!(
+        two["do"].as_str().unwrap().starts_with(&format!("rename holdfast.tar.gzip to {name}, ")),
+        "{two}"
+    );
 }
 
 #[test]

@@ -82,10 +82,11 @@ fn ambiguous(node: &Node, kind: &str, found: &[(&str, &Processor)], report: &mut
         "{} take them all: which one does is chance, anew at each start of containerd",
         ids.join(" and ")
     );
-    let written = found.iter().find(|(id, one)| one.file.is_some() && !id.starts_with(OCICRYPT_ID));
-    let (id, first) = written.unwrap_or(&found[0]);
+    let own = format!("{OCICRYPT_ID}.{kind}");
+    // The one that is there for a mistake, most likely.
+    let (id, first) = found.iter().find(|(id, _)| *id != own).unwrap_or(&found[0]);
     let remedy = if found.iter().any(|(_, one)| one.file.is_none()) {
-        format!("call {id} {OCICRYPT_ID}.{kind}, in the place of containerd's own, then restart containerd")
+        format!("rename {id} to {own}, which replaces containerd's own, then restart containerd")
     } else {
         "leave one of them, then restart containerd".to_owned()
     };
