@@ -47,7 +47,8 @@ fn make() -> Made {
     let server = Server::start();
     let token = server.token();
     let smith = || token.keysmith().unwrap();
-    let oaep = || [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep).to_vec();
+    let [sha1, sha256] = [OaepHash::Sha1, OaepHash::Sha256].map(Operation::RsaOaep);
+    let paddings = vec![sha1, sha256, Operation::RsaPkcs1v15];
     // It tells all of what a made key is, but KMIP has nothing by which it could say that it made it.
     let key = |uri: KeyUri, operations| SubjectKey { uri, public: None, operations, proven: false };
     let rsa = smith().create(&named("rsa"), KeyKind::Rsa(2048)).unwrap();
@@ -56,8 +57,8 @@ fn make() -> Made {
     // Its public half is known from the file.
     smith().import(&named("imported"), &rsa_key()).unwrap();
     let keys = vec![
-        SubjectKey { public: rsa.info.public, ..key(rsa.uri, oaep()) },
-        SubjectKey { public: Some(rsa_key().public().clone()), ..key(named("imported"), oaep()) },
+        SubjectKey { public: rsa.info.public, ..key(rsa.uri, paddings.clone()) },
+        SubjectKey { public: Some(rsa_key().public().clone()), ..key(named("imported"), paddings) },
         key(aes.uri, vec![Operation::AesGcm]),
         key(named("aes-other"), vec![Operation::AesGcm]),
     ];
